@@ -7,17 +7,24 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from tests.samples.coded_dicom import JPEG_2000, JPEG_LOSSLESS, JPEG_LS, recoded
+from tests.samples.coded_dicom import (
+    JPEG_2000,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    high_throughput,
+    recoded,
+)
 from tests.samples.dicom_files import deflated, head, saved, slice_file
 
 
 def compressed() -> list[bytes]:
-    """Compress an MR slice by gdcm, in each syntax that it writes."""
+    """Compress an MR slice by gdcm, in each syntax that it writes, and one by HTJ2K."""
     with tempfile.TemporaryDirectory() as folder:
-        return [
+        found = [
             recoded(syntax, Path(folder))
             for syntax in (JPEG_LOSSLESS, JPEG_LS, JPEG_2000)
         ]
+    return [*found, *(saved(high_throughput(kind)) for kind in ("grey", "colour"))]
 
 
 def series() -> list[bytes]:

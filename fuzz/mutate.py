@@ -40,12 +40,15 @@ def dressed(name: str, data: bytes) -> bytes:
     """Put right what would hide the damage: a wrong checksum ends all reading."""
     if name == "png":
         return _with_checksums(data)
+    if name == "tar":
+        return _with_tar_checksums(data)
     return gzip.compress(data, 1, mtime=0) if name in _GZIPPED else data
 
 
 def undressed(name: str, data: bytes) -> bytes:
     """Return what `dressed` takes."""
-    return gzip.decompress(data) if name in _GZIPPED else data
+    is_packed = name in _GZIPPED or (name == "tar" and data.startswith(b"\x1f\x8b"))
+    return gzip.decompress(data) if is_packed else data
 
 
 def _changed(data: bytes, seeds: list[bytes], rng: random.Random) -> bytes:
@@ -146,6 +149,14 @@ def _in_zip(data: bytes, seeds: list[bytes], rng: random.Random) -> bytes:
     return buffer.getvalue()
 
 
+def _in_tar(data: bytes, seeds: list[bytes], rng: random.Random) -> bytes:
+    """Damage headers and members, and put the checksums of headers right."""
+    plain = [undressed("tar", item) for item in seeds]
+    changed = _with_tar_checksums(_changed(undressed("tar", data), plain, rng))
+    packed = data.startswith(b"\x1f\x8b")
+    return gzip.compress(changed, 1, mtime=0) if packed else changed
+
+
 def _in_nrrd(data: bytes, seeds: list[bytes], rng: random.Random) -> bytes:
     """Damage the lines of the header."""
     end = data.index(b"\n\n")
@@ -168,6 +179,7 @@ _INSIDE: dict[str, Callable[[bytes, list[bytes], random.Random], bytes]] = {
     "gzip": _in_gzip,
     "png": _in_png,
     "zip": _in_zip,
+    "tar": _in_tar,
     "nrrd": _in_nrrd,
     "dicom": _in_dicom,
 }
@@ -184,4 +196,19 @@ def _with_checksums(data: bytes) -> bytes:
             break
         found[end : end + 4] = zlib.crc32(found[at + 4 : end]).to_bytes(4, "big")
         at = end + 4
+    return bytes(found)
+
+
+def _with_tar_checksums(data: bytes) -> bytes:
+    """Write the right checksum into each header of a tar archive, as far as they go."""
+    found = bytearray(data)
+    at = 0
+    while at + 512 <= len(found) and any(found[at : at + 512]):
+        found[at + 148 : at + 156] = b" " * 8
+        found[at + 148 : at + 156] = b"%06o\0 " % sum(found[at : at + 512])
+        try:
+            size = int(found[at + 124 : at + 135].strip(b" \0") or b"0", 8)
+        except ValueError:
+            break
+        at += 512 + size + -size % 512
     return bytes(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from PIL import Image
 from pydicom import dcmread
 from tests.samples.coded_dicom import shipped
 from tests.samples.pictures import drawn_heic
+from tests.samples.zips import tarred
 
 SIDE = 40
 _LARGEST = 300_000
@@ -147,6 +149,10 @@ def _nifti() -> list[bytes]:
     found.append(bytes(nibabel.Nifti2Image(voxels, affine).to_bytes()))
     four = np.stack([_head(6).T] * 2, axis=-1)
     found.append(bytes(nibabel.Nifti1Image(four, affine).to_bytes()))
+    grey = np.zeros(_head(6).T.shape, [(name, "u1") for name in "RGB"])
+    for name in "RGB":
+        grey[name] = _head(6).T
+    found.append(bytes(nibabel.Nifti1Image(grey, affine).to_bytes()))
     return [*found, (Path(data_path) / "anatomical.nii").read_bytes()]
 
 
@@ -203,6 +209,24 @@ def _packed(members: list[tuple[str, bytes]], stored: bool = False) -> bytes:
     return buffer.getvalue()
 
 
+def _tar() -> list[bytes]:
+    """Pack slices, volumes in two files, and archives, each kind of tar once."""
+    from fuzz.dicom_seeds import series
+
+    slices = [(f"./{'s' * 99}/{i}.dcm", data) for i, data in enumerate(series())]
+    voxels = _head(6).T.astype("<i2")
+    header = nibabel.Nifti1Pair(voxels, np.diag([-1.0, -1.0, 4.0, 1.0])).header
+    files = {"a.hdr.gz": bytes(header.binaryblock), "a.img.gz": voxels.tobytes("F")}
+    both = [(name, gzip.compress(data, 1, mtime=0)) for name, data in files.items()]
+    inner = tarred(("a.png", _png()[0]), ("b.txt", b"x"))
+    return [
+        tarred(*slices, kind=tarfile.GNU_FORMAT),
+        tarred(*slices, packed=False),
+        tarred(*both, packed=False, kind=tarfile.USTAR_FORMAT),
+        tarred(("a.tgz", inner), ("b.zip", _packed(slices[:1])), packed=False),
+    ]
+
+
 def _mgh() -> list[bytes]:
     affine = np.diag([-1.0, -1.0, 4.0, 1.0])
     found = []
@@ -256,6 +280,7 @@ _SEEDS: dict[str, Callable[[], list[bytes]]] = {
     "heic": _heic,
     "avif": _avif,
     "zip": _zip,
+    "tar": _tar,
 }
 
 FORMATS = tuple(_SEEDS)

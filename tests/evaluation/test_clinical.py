@@ -17,7 +17,7 @@ from tumorlens.evaluation.clinical import (
     measure_subgroups,
     permute_columns,
 )
-from tumorlens.report.evaluation.clinical import answer, clinical_sections
+from tumorlens.report.evaluation.clinical import answer, clinical_sections, figure_table
 from tumorlens.report.page import render_evaluation
 from tumorlens.statistics import auroc
 from tumorlens.taxonomy import TumorClass, own_classes
@@ -52,7 +52,11 @@ def test_a_column_that_helps_is_found(informative):
 
 def test_columns_alone_stand_beside_the_image(informative, noise):
     """One column tells one class of four: more than chance, less than the image."""
+    table = figure_table(informative, "by_patient")
+    assert table.columns[3] == "Columns alone"
     area = informative["by_patient"]["AUROC, mean of the classes"]
+    row = next(row for row in table.rows if row[0].startswith("AUROC, mean"))
+    assert row[3].startswith(f"{area['columns']['value']:.3f}")
     assert 0.55 < area["columns"]["value"] < area["image"]["value"]
     assert noise["by_patient"]["AUROC, mean of the classes"]["columns"][
         "value"

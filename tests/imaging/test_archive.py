@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import struct
+import tarfile
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.samples.pictures import blank_png
-from tests.samples.zips import dicom, encrypted, good, link, lying, pack
+from tests.samples.zips import dicom, encrypted, good, link, lying, pack, tarred
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError
-from tumorlens.imaging.limits import MAX_FILE_BYTES
-from tumorlens.imaging.read import read_collection, read_study, read_zip
+from tumorlens.imaging.limits import MAX_ENTRIES, MAX_FILE_BYTES
+from tumorlens.imaging.read import read_archive, read_collection, read_study
 
 
 def test_a_series_and_a_picture(slice_file: Path) -> None:
@@ -53,7 +56,7 @@ def test_a_series_and_a_picture(slice_file: Path) -> None:
 )
 def test_hostile_archives(data: bytes, kind: type[InputError], said: str) -> None:
     with pytest.raises(kind, match=said) as caught:
-        read_zip(data, "hostile.zip")
+        read_archive(data, "hostile.zip")
     assert "hostile.zip" in caught.value.message
 
 
@@ -61,7 +64,7 @@ def test_cut_off_at_each_kilobyte() -> None:
     data = good()
     for end in [*range(4, len(data), 256), len(data) - 1]:
         with pytest.raises(InputError):
-            read_zip(data[:end], "cut.zip")
+            read_archive(data[:end], "cut.zip")
 
 
 def test_archives_in_an_archive_are_series_of_the_study(slice_file: Path) -> None:
@@ -82,10 +85,10 @@ def test_a_broken_archive_in_an_archive_costs_no_other() -> None:
 def test_archives_in_an_archive_share_its_limits() -> None:
     inner = pack(*((f"{n}.png", blank_png(3000)) for n in range(60)))
     with pytest.raises(TooLargeError):
-        read_zip(pack(*((f"{n}.zip", inner) for n in range(200))), "a.zip")
+        read_archive(pack(*((f"{n}.zip", inner) for n in range(200))), "a.zip")
     empty = pack(*((str(n), b"") for n in range(600)))
     with pytest.raises(TooLargeError, match="10,000"):
-        read_zip(pack(*((f"{n}.zip", empty) for n in range(20))), "a.zip")
+        read_archive(pack(*((f"{n}.zip", empty) for n in range(20))), "a.zip")
 
 
 def test_an_archive_too_large_beside_or_in_the_others_is_left_out(
@@ -131,10 +134,10 @@ def test_the_wide_kind_of_zip_is_read() -> None:
     )
     locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
     last = struct.pack("<4s4HIIH", b"PK\5\6", 0, 0, *[0xFFFF] * 2, *[2**32 - 1] * 2, 0)
-    assert len(read_zip(data[:end] + wide + locator + last, "a.zip").slices) == 3
+    assert len(read_archive(data[:end] + wide + locator + last, "a.zip").slices) == 3
     for broken in (locator + last, wide[:20] + locator + last):
         with pytest.raises(InputError):
-            read_zip(data[:end] + broken, "a.zip")
+            read_archive(data[:end] + broken, "a.zip")
 
 
 def test_a_short_list_named_before_a_long_one_is_refused_unread(
@@ -150,11 +153,117 @@ def test_a_short_list_named_before_a_long_one_is_refused_unread(
         "tumorlens.imaging.archive.zipfile.ZipFile", lambda _: pytest.fail("unpacked")
     )
     with pytest.raises(DamagedFileError, match="no end"):
-        read_zip(data[:end] + short + long + locator + last, "a.zip")
+        read_archive(data[:end] + short + long + locator + last, "a.zip")
 
 
 def test_slashes_that_were_turned_round_in_the_list_of_files() -> None:
     data = good()
     start = data.index(b"PK\1\2")
     turned = data[:start] + data[start:].replace(b"s/", b"s\\")
-    assert len(read_zip(turned, "a.zip").slices) == 3
+    assert len(read_archive(turned, "a.zip").slices) == 3
+
+
+def drawn_png(grey: int) -> bytes:
+    picture = np.random.default_rng(grey).integers(0, grey, (64, 64)).astype(np.uint8)
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize(
+    "kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+)
+def test_a_tar_archive_is_read_as_a_zip(packed: bool, kind: int) -> None:
+    long = "d" * 70 + "/" + "e" * (20 if kind == tarfile.USTAR_FORMAT else 200)
+    members = [(f"./{long}/{z}", dicom(z)) for z in (9, 1, 5)]
+    study = read_study(tarred(*members, packed=packed, kind=kind), "a.tar")
+    (series,) = study.series
+    assert [item.source for item in series.slices] == ["a.tar#2", "a.tar#3", "a.tar#1"]
+    assert not study.notes
+
+
+def test_pictures_in_a_tar_archive_keep_their_long_names() -> None:
+    picture = drawn_png(200)
+    for kind in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        name = "ü" * 90 + ".png"
+        data = tarred((f"{'d' * 90}/{name}", picture), kind=kind)
+        assert read_study(data, "a.tgz").slices[0].source == f"a.tgz/{name}"
+
+
+def test_a_name_that_a_tar_archive_holds_twice_is_two_files() -> None:
+    data = tarred(("a.png", drawn_png(90)), ("a.png", drawn_png(200)))
+    assert len(read_study(data, "a.tar").slices) == 2
+
+
+def test_a_tar_archive_inside_another_is_read_one_level_deep() -> None:
+    inner = tarred(*((f"{z}", dicom(z)) for z in range(3)))
+    for outer in (tarred(("i.tar", inner)), pack(("i.tgz", inner))):
+        assert len(read_study(outer, "a").slices) == 3
+    deep = tarred(("a.tar", tarred(("b.tar", inner))))
+    with pytest.raises(InputError, match="another archive"):
+        read_study(deep, "a.tar")
+
+
+def tar_link(kind: bytes) -> tarfile.TarInfo:
+    item = tarfile.TarInfo("link.png")
+    item.type, item.linkname = kind, "/etc/passwd"
+    return item
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_in_a_tar_archive_are_passed_over(kind: bytes) -> None:
+    data = tarred((tar_link(kind), b""), ("1.dcm", dicom(1)))
+    assert read_study(data, "a.tar").notes == ("1 file was left out: it is a link.",)
+
+
+def sparse() -> tarfile.TarInfo:
+    item = tarfile.TarInfo("a.png")
+    item.type = tarfile.GNUTYPE_SPARSE
+    return item
+
+
+def sparse_by_header() -> tarfile.TarInfo:
+    item = tarfile.TarInfo("a.png")
+    item.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    return item
+
+
+PNG = drawn_png(90)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (tarred(("/etc/a.png", PNG)), "leads out"),
+        (tarred(("../a.png", PNG)), "leads out"),
+        (tarred(("a/../../a.png", PNG), kind=tarfile.GNU_FORMAT), "leads out"),
+        (tarred(("C:a.png", PNG)), "leads out"),
+        (tarred((sparse(), b"")), "sparse"),
+        (tarred((sparse_by_header(), PNG)), "sparse"),
+        (tarred(("a.png", PNG))[:2000], "cut off"),
+        (tarred(("a.png", drawn_png(60)), packed=False)[:900], "cut off"),
+        (tarred(("a" * 2**15, PNG)), "too long"),
+        (tarred(*((f"{n}.txt", b"a") for n in range(MAX_ENTRIES + 1))), "10,000 files"),
+        (tarred(("a", b"b"), packed=False)[:1024] + b"x" * 512, "broken header"),
+    ],
+)
+def test_tar_archives_that_try_more_are_refused(data: bytes, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_study(data, "hostile.tar")
+
+
+def test_a_tar_archive_that_swells_is_refused_by_the_total_of_all() -> None:
+    swelling = tarred(*((f"{n}.bin", bytes(30 * 2**20)) for n in range(4)))
+    with pytest.raises(TooLargeError, match="inflates"):
+        read_study(swelling, "a.tgz")
+    # What archives inside are passed over to is counted together.
+    inner = tarred(("a.bin", bytes(20 * 2**20)))
+    with pytest.raises(TooLargeError, match="inflates"):
+        read_study(pack(*((f"{n}.tgz", inner) for n in range(3))), "a.zip")
+
+
+def test_an_extended_header_of_a_tar_archive_that_is_broken_is_refused() -> None:
+    whole = tarred(("ü" * 80, PNG), packed=False)
+    place = whole.index(b" path=") - 3
+    for text in (b"000", b"999", b"abc"):
+        with pytest.raises(DamagedFileError, match="broken header"):
+            read_study(whole[:place] + text + whole[place + 3 :], "a.tar")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.samples.zips import pack
 from tumorlens.errors import InputError
-from tumorlens.imaging.bids import bids_name, reason_aside
+from tumorlens.imaging.bids import PlainNames, bids_name, reason_aside
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import MRSequence, Study
 
@@ -207,3 +207,20 @@ def test_a_mask_that_is_all_there_is_is_refused(tmp_path: Path) -> None:
 )
 def test_pictures_whose_names_only_sound_so_are_judged(name: str) -> None:
     assert reason_aside(name) == ""
+
+
+def test_a_name_without_people_says_what_a_volume_is() -> None:
+    names = PlainNames()
+    for given, word, plain in (
+        ("sub-DOE_ses-2_ce-gadovist_T1w.nii.gz", "", "sub-1_ce-agent_T1w.nii.gz"),
+        ("sub-ROE_desc-JANE_mask.nii", "", "sub-2_mask.nii"),
+        ("sub-DOE_part-phase_bold.nii.gz", "", "sub-1_part-phase_bold.nii.gz"),
+        ("sub-DOE_JANE.nii.gz", "", ""),
+        ("x/DOE_JANE_T1_SEG.NII.GZ", "T1", "T1_seg.nii.gz"),
+        ("DOE_adc.mha", "", "adc.mha"),
+        ("DOE_JANE.nii.gz", "FLAIR", "FLAIR.nii.gz"),
+        ("DOE_JANE.nii.gz", "", ""),
+        ("DOE_mask.png", "T1", ""),
+    ):
+        assert names.of(given, word) == plain
+        assert reason_aside(plain) == (reason_aside(given) if plain else "")

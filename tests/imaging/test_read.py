@@ -39,6 +39,7 @@ from tumorlens.imaging.read import (
     holds_many_pages,
     is_single,
     read,
+    read_collection,
     read_study,
     source_name,
 )
@@ -400,17 +401,11 @@ def test_a_dicomdir_whose_files_are_elsewhere_says_so(tmp_path: Path) -> None:
         (b"Rar!\x1a\x07", "RAR"),
         (b"7z\xbc\xaf\x27\x1c", "7z"),
         (b"\x1f\x8b" + bytes(40), "gzip"),
-        (b"\0" * 257 + b"ustar", "tar"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b"\0\0\0\x18ftypmp42", "film"),
         (b"MZ\x90", "program"),
         (b"patient;finding", "text"),
-        # Without the time, which would name the test otherwise in each process.
-        (
-            gzip.compress(b"\0" * 257 + b"ustar" + bytes(300), mtime=0),
-            "a tar archive, packed",
-        ),
         (b"P5\n64 64\n255\n", "Netpbm"),
         (b"<!DOCTYPE html><html>", "a web page"),
         (b"data:image/png;base64,iVBORw0KGgo=", "written as text"),
@@ -470,6 +465,11 @@ def test_files_that_take_long_to_read_are_told_without_reading_them() -> None:
     assert holds_many_pages(pack(("a.dcm", one_slice)))
     # Who reads it says what is wrong.
     assert not holds_many_pages(picture("TIFF", 3)[:40])
+
+
+def test_an_empty_file_among_those_that_were_sent_is_called_empty() -> None:
+    files = [("x#1", drawn_series(1)[0]), ("x#2", b"")]
+    assert read_collection(files, "x").notes == ("1 file was left out: it is empty.",)
 
 
 HEAD = draw_phantom(lesion=(90, 110, 18))

@@ -17,12 +17,13 @@ from tumorlens.errors import OutputError, SettingError
 from tumorlens.jobs import database as database_module
 from tumorlens.jobs.database import (
     HEAD,
+    Base,
     Database,
+    Job,
     bring_up_to_date,
     migrate,
     version_of,
 )
-from tumorlens.jobs.tables import Base, Job
 
 
 def test_the_newest_migration_is_the_one_that_is_asked_for() -> None:

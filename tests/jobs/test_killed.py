@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.conftest import POLICIES
+from tumorlens.jobs.database import JobState
 from tumorlens.jobs.store import JobStore
-from tumorlens.jobs.tables import JobState
 
 SERVER = """
 import os, sys, time
 from pathlib import Path
 from tumorlens.jobs.queue import Progress, RetryPolicy
 from tumorlens.jobs.store import JobStore
-from tumorlens.jobs.tables import JobState
+from tumorlens.jobs.database import JobState
 from tumorlens.jobs.queue import Worker
 
 url = sys.argv[2] if len(sys.argv) > 2 else None

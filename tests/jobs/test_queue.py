@@ -14,6 +14,7 @@ import pytest
 from tests.jobs.conftest import POLICIES, Clock, Opened
 from tumorlens.errors import InputError, OutputError
 from tumorlens.jobs import queue as queue_module
+from tumorlens.jobs.database import Job, JobState
 from tumorlens.jobs.queue import (
     LEASE_SECONDS,
     JobLostError,
@@ -24,7 +25,6 @@ from tumorlens.jobs.queue import (
     Worker,
 )
 from tumorlens.jobs.store import JobStore
-from tumorlens.jobs.tables import Job, JobState
 
 HOUR = 3600.0
 

@@ -13,9 +13,9 @@ import pytest
 
 from tests.jobs.conftest import POLICIES, Clock, Opened
 from tumorlens.errors import OutputError
+from tumorlens.jobs.database import Job, JobState
 from tumorlens.jobs.queue import JobQueue
 from tumorlens.jobs.store import JobStore, Retention
-from tumorlens.jobs.tables import Job, JobState
 
 HOLDER = """
 import sys, time

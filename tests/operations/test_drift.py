@@ -35,6 +35,7 @@ from tumorlens.operations.sequential_test import (
     ReferenceRate,
     alarm_threshold,
 )
+from tumorlens.taxonomy import own_classes
 
 RATES = 8
 REFERENCES = [
@@ -158,6 +159,18 @@ def test_the_shipped_bundle_states_what_is_watched(shipped: Bundle) -> None:
     assert rates[OTHER_SEQUENCE].low == 0.0
     assert reference_rates(replace(shipped, judges="volumes")) == {}
     assert set(reference_rates(replace(shipped, metrics={}))) == {FAR_AWAY}
+
+
+def test_rates_of_a_users_own_classes_have_their_names(shipped: Bundle) -> None:
+    names = {"lymphoma": True, "abscess": False, "healthy": False}
+    figures = {"patients": 60, "confusion": [[8, 1, 1], [0, 9, 1], [0, 0, 40]]}
+    own = replace(shipped, classes=own_classes(names), metrics={"test": figures})
+    rates = reference_rates(own)
+    predicted = {name for name in rates if name.startswith(PREDICTED)}
+    assert predicted == {f"{PREDICTED}{name}" for name in names}
+    healthy = rates[f"{PREDICTED}healthy"]
+    assert healthy.low < 42 / 60 < healthy.high
+    assert healthy.title == "Most probable: healthy"
 
 
 def test_an_observation_says_what_the_decision_says(tiny_bundle: Path, phantom) -> None:  # type: ignore[no-untyped-def]

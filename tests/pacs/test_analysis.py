@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from tests.conftest import draw_phantom
+from tests.cli.analysis.test_own_classes import OWN
+from tests.conftest import build_tiny_bundle, draw_phantom
 from tests.samples.dicom_studies import change, ill_head, write_series
 from tests.samples.drawn_series import drawn_series
 from tests.samples.volume_bundle import build_volume_bundle
 from tests.samples.volumes import EDGE_MM, LESION, draw_head
-from tumorlens.errors import InputError, SettingError
+from tumorlens.errors import BundleError, InputError, SettingError
 from tumorlens.imaging.dicom.grouping import read_dicom
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.series.classifier import (
@@ -38,10 +39,13 @@ from tumorlens.pacs.analysis import (
 )
 from tumorlens.pacs.queue import SeriesJob, SeriesQueue, StudyJob
 from tumorlens.pacs.shadow import shadow_analysis
+from tumorlens.report.dicom import codes
 from tumorlens.report.dicom.finding import SentResult
 from tumorlens.report.dicom.sc import burn_in
 from tumorlens.report.slice.overlay import render_overlay
-from tumorlens.taxonomy import Answer, TumorClass
+from tumorlens.taxonomy import Answer, TumorClass, own_classes
+
+GLIOMA_AND_CLEAR = {"glioma": True, "abscess": False, "cyst": False, "healthy": False}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,54 @@ def test_a_series_gives_report_picture_and_outline(
     assert judged.finding.kinds == (TumorClass.GLIOMA,)
     found = [dcmread(BytesIO(data)) for data in judged.results]
     assert [item.Modality for item in found] == ["SR", "OT", "SEG"]
+
+
+def test_kinds_of_a_users_own_stand_as_text_under_the_code_of_a_neoplasm(
+    tmp_path: Path,
+) -> None:
+    files = write_series(tmp_path / "a", pixels=ill_head())
+    # A name that also is one of the four has no code either: it means what it meant.
+    for place, names in enumerate((OWN, own_classes(GLIOMA_AND_CLEAR))):
+        folder = tmp_path / f"bundle{place}"
+        folder.mkdir()
+        build_tiny_bundle(folder, names)
+        (judged,) = judge_files(load_series_classifier(folder, threads=1), files, None)
+        assert judged.finding.kinds == (names[0],)
+        assert codes.NO_CODE.format(names=repr(str(names[0]))) in judged.finding.reasons
+        values = judged.prediction.probabilities
+        assert values is not None
+        assert judged.finding.p_class == pytest.approx(values[names[0]])
+        report = dcmread(BytesIO(judged.results[0]))
+        assert report.Modality == "SR"
+        text = report.to_json()
+        assert f"Tumour: {names[0].replace('_', ' ')}" in text
+        assert codes.NEOPLASM.value in text
+        assert codes.GLIOMA.value not in text
+        kinds = [dcmread(BytesIO(data)).Modality for data in judged.results]
+        assert kinds == ["SR", "OT", "SEG"]
+
+
+def test_no_tumour_is_as_certain_as_all_that_is_clear(tmp_path: Path) -> None:
+    found = load_own(tmp_path).predict(drawn_series())
+    assert found.finding is Answer.NO_TUMOR
+    assert found.p_tumor is not None
+    halved = dict.fromkeys(OWN[2:], (1.0 - found.p_tumor) / 2.0)
+    found = replace(found, raw_probabilities={**found.probabilities, **halved})
+    p_class = dicom_finding(found, "tiny").p_class
+    assert p_class == pytest.approx(1.0 - found.p_tumor)
+
+
+def test_shadow_mode_refuses_what_no_label_speaks_of(tmp_path: Path) -> None:
+    with (
+        closing(SeriesQueue(tmp_path / "queue")) as queue,
+        pytest.raises(BundleError, match="classes of its own"),
+    ):
+        shadow_analysis(load_own(tmp_path), None, queue)
+
+
+def load_own(folder: Path) -> SeriesClassifier:
+    build_tiny_bundle(folder, OWN)
+    return load_series_classifier(folder, threads=1)
 
 
 def test_the_picture_shows_the_key_slice_as_it_was_judged(

@@ -1,10 +1,12 @@
-"""Zip archives packed for the tests."""
+"""Zip and tar archives packed for the tests."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import stat
 import struct
+import tarfile
 import zipfile
 
 from tests.samples import coded_dicom as coded_samples
@@ -20,6 +22,21 @@ def pack(*members: tuple[str | zipfile.ZipInfo, bytes]) -> bytes:
             dated = zipfile.ZipInfo(name) if isinstance(name, str) else name
             archive.writestr(dated, data, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
+
+
+def tarred(
+    *members: tuple[str | tarfile.TarInfo, bytes],
+    packed: bool = True,
+    kind: int = tarfile.PAX_FORMAT,
+) -> bytes:
+    """Make a tar archive, by default packed by gzip, the same at any time."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=kind) as archive:
+        for name, data in members:
+            item = tarfile.TarInfo(name) if isinstance(name, str) else name
+            item.size = len(data)
+            archive.addfile(item, io.BytesIO(data))
+    return gzip.compress(buffer.getvalue(), mtime=0) if packed else buffer.getvalue()
 
 
 def link() -> zipfile.ZipInfo:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +12,18 @@ from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from tests.cli.analysis.test_predict_own_classes import NAMES, OWN
+from tests.cli.analysis.test_own_classes import NAMES, OWN
 from tests.conftest import build_tiny_bundle
-from tests.samples.series_uploads import nifti
+from tests.samples.series_uploads import (
+    dark_nifti,
+    finish,
+    judged,
+    nifti,
+    two_series,
+)
 from tests.samples.uploads import form
 from tumorlens import SeriesClassifier, load_series_classifier
-from tumorlens.errors import BundleError
-from tumorlens.imaging.read import read
+from tumorlens.inference.series.decision import NOT_CALIBRATED
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
 from tumorlens.web.uploads.store import Store
@@ -31,7 +35,7 @@ PREDICTIONS, SCANS = "/api/v1/predictions", "/api/v1/scans"
 def own_classifier(tmp_path_factory: pytest.TempPathFactory) -> SeriesClassifier:
     folder = tmp_path_factory.mktemp("own")
     build_tiny_bundle(folder, OWN)
-    return load_series_classifier(folder, threads=1, own_classes=True)
+    return load_series_classifier(folder, threads=1)
 
 
 @pytest.fixture
@@ -112,18 +116,70 @@ def test_the_table_of_all_results_has_its_columns(
     assert client.get("/analyses/all.pdf").data[:5] == b"%PDF-"
 
 
-def test_what_it_cannot_do_is_refused_with_a_reason(
-    client: FlaskClient, sent: Any, own_classifier: SeriesClassifier, tmp_path: Path
+def test_a_series_is_judged_in_its_names(client: FlaskClient) -> None:
+    sent = client.post(SCANS, **form(("head.nii.gz", nifti())))
+    assert sent.status_code == 202
+    address = sent.json["links"]["self"]
+    assert finish(client, address)["state"] == "done"
+    found = client.get(f"{address}/series/0").json
+    assert found is not None
+    assert (found["decision"], found["kinds"]) == ("astro_cytoma", ["astro_cytoma"])
+    assert list(found["probabilities"]) == NAMES
+    assert found["tumor_classes"] == NAMES[:2]
+    assert NOT_CALIBRATED in found["reasons"]
+    document = client.get("/api/v1/openapi.json").json
+    assert document is not None
+    schema = {
+        "$ref": "#/components/schemas/ScanFinding",
+        "components": document["components"],
+    }
+    checker = Draft202012Validator(schema)
+    checker.validate(found)
+    assert not checker.is_valid({**found, "tumor_classes": ["glioma"]})
+
+
+def test_the_page_of_a_series_has_its_names_and_no_form_to_mark_it(
+    client: FlaskClient,
 ) -> None:
-    answer = client.post(SCANS, **form(("head.nii.gz", nifti())))
-    assert answer.status_code == 422
-    assert "judges no series" in answer.json["error"]["message"]
-    assert client.post("/examples/healthy-series").status_code == 422
-    mark = f"{sent.json['predictions'][0]['links']['self']}/feedback"
-    answer = client.put(mark, json={"correct": True})
-    assert answer.status_code == 422
-    assert "cannot be marked" in answer.json["error"]["message"]
-    path = tmp_path / "head.nii.gz"
-    path.write_bytes(nifti())
-    with pytest.raises(BundleError, match="classes of its own"):
-        own_classifier.predict(read(path).series[0])
+    place = judged(client, ("head.nii.gz", nifti()))
+    page = client.get(place).text
+    assert "Tumour: astro cytoma" in page
+    assert "verdict-tumor" in page
+    for title in ("Astro cytoma", "Lymphoma", "Abscess", "Healthy"):
+        assert title in page
+    assert NOT_CALIBRATED in page.replace("\u00a0", " ")
+    assert "Glioma" not in page
+    assert "Is this right?" not in page
+    assert client.get(f"{place}/report.pdf").data[:5] == b"%PDF-"
+    assert "chip-tumor" in client.get("/").text
+    text = client.get("/analyses/all.csv").data.decode("utf-8-sig")
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert row["kind"] == "series" and "p_glioma" not in row
+    assert sum(float(row[f"p_{name}"]) for name in NAMES) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_dark_series_has_no_classes_and_breaks_no_page(client: FlaskClient) -> None:
+    place = judged(client, ("dark.nii.gz", dark_nifti()))
+    assert "Not judged" in client.get(place).text
+    assert "tumor_classes" not in client.get(f"{place}/series/0/finding.json").json
+    assert client.get("/analyses/all.csv").status_code == 200
+
+
+def test_all_series_of_an_upload_are_judged_together(client: FlaskClient) -> None:
+    place = judged(client, ("both.zip", two_series()))
+    found = client.get(f"{place}/study.json").json
+    assert found is not None and found["tumor_classes"] == NAMES[:2]
+    assert "Tumour: astro cytoma" in found["headline"]
+
+
+def test_what_it_cannot_do_is_refused_with_a_reason(
+    client: FlaskClient, sent: Any
+) -> None:
+    scan = client.post(SCANS, **form(("head.nii.gz", nifti()))).json["links"]["self"]
+    finish(client, scan)
+    of_series = f"{scan}/series/0/feedback"
+    of_slice = f"{sent.json['predictions'][0]['links']['self']}/feedback"
+    for mark in (of_slice, of_series):
+        answer = client.put(mark, json={"correct": True})
+        assert answer.status_code == 422
+        assert "cannot be marked" in answer.json["error"]["message"]

@@ -425,7 +425,7 @@ def load_compared_model(folder: Path) -> ComparedModel:
         A bundle does not verify.
     """
     if (folder / FACTS_FILE).exists():
-        member = _Member(load_series_classifier(folder, precision=FLOAT32))
+        member = _member(folder)
         bundle = member.bundle
         return ComparedModel(f"{bundle.name} {bundle.version}", (member,))
     places = sorted(place.parent for place in folder.glob(f"fold*/bundle/{FACTS_FILE}"))
@@ -434,10 +434,14 @@ def load_compared_model(folder: Path) -> ComparedModel:
             f"{folder} holds neither a bundle nor a cross-validation.",
             "Give the folder of a bundle, or that of `tumorlens train --folds`.",
         )
-    members = tuple(
-        _Member(load_series_classifier(place, precision=FLOAT32)) for place in places
-    )
+    members = tuple(map(_member, places))
     return ComparedModel(f"{members[0].bundle.name}, {len(members)} folds", members)
+
+
+def _member(folder: Path) -> _Member:
+    classifier = load_series_classifier(folder, precision=FLOAT32)
+    classifier.bundle.require_four_classes()
+    return _Member(classifier)
 
 
 COLUMNS = ("source", "site", "part")

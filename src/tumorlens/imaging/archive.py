@@ -1,9 +1,14 @@
-"""Zip archives are read in memory: nothing is ever unpacked onto the disk."""
+"""Zip and tar archives are read in memory: nothing is ever unpacked onto the disk.
+
+A tar archive, plain or packed by gzip, is packed again as zip, member by member: the
+limits of one kind are then those of the other.
+"""
 
 from __future__ import annotations
 
 import io
 import stat
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,12 +25,15 @@ from tumorlens.imaging.bids import (
     sidecar_names,
 )
 from tumorlens.imaging.formats import (
+    GZIP_START,
     START_BYTES,
     display_name,
     format_of,
+    is_archive,
     is_dicom,
     is_dicomdir,
-    is_zip,
+    is_named_archive,
+    is_tar,
     natural_order,
     unknown_format,
 )
@@ -37,6 +45,7 @@ from tumorlens.imaging.limits import (
     MAX_UNPACKED_BYTES,
 )
 from tumorlens.imaging.readers.detached import data_file_names, joined
+from tumorlens.imaging.readers.volume_file import unpacked_chunks
 
 _END = b"PK\5\6"
 _MAX_DIRECTORY_BYTES = 8 * 2**20
@@ -46,11 +55,18 @@ _WIDE_END_BYTES = 56
 _HEADER_BYTES = 30
 _UTF_8 = 0x800
 
+_MAX_TAR_TEXT = 2**14
+"""Bytes of a header that holds a long name."""
+
+_PLAIN_BYTES = 96 * 2**20
+"""Bytes of a tar archive that are held as they are; the rest is packed, which takes
+longer."""
+
 _MAX_INNER_BYTES = 64 * 2**20
 """Bytes of an archive inside another, which both lie in memory."""
 
 
-def zip_contents(
+def archive_contents(
     data: bytes,
     name: str,
     failures: list[tuple[str, InputError]],
@@ -85,7 +101,7 @@ def zip_contents(
     TooLargeError
         Where it holds or inflates to more than `limits` allow.
     InputError
-        Where it is encrypted, or holds a name that leads out of it.
+        Where it is encrypted, holds sparse files, or a name that leads out of it.
     """
     yield from _unpacked(data, name, failures, sidecars, _Total(len(data), name))
 
@@ -98,6 +114,8 @@ def _unpacked(
     total: _Total,
     is_inner: bool = False,
 ) -> Iterator[tuple[str, bytes]]:
+    if is_tar(data):
+        data = _zip_of_tar(data, name, failures, total)
     _check_directory(data, name)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -198,12 +216,16 @@ class _Total:
         self._size = size
         self._name = name
         self._unpacked = 0
+        self._passed = 0
         self._entries = 0
 
     @property
     def is_exceeded(self) -> bool:
         """True where no archive inside may hold more."""
-        return self._unpacked > self._most or self._entries > MAX_ENTRIES
+        return (
+            max(self._unpacked, self._passed) > self._most
+            or self._entries > MAX_ENTRIES
+        )
 
     def add_entries(self, count: int) -> None:
         """Count the files of an archive."""
@@ -217,12 +239,177 @@ class _Total:
         if item.file_size > MAX_FILE_BYTES or (much and item.file_size > _SMALL_BYTES):
             raise inflating(item, self._name)
         self._unpacked += item.file_size
-        if self._unpacked > self._most:
+        self._check(self._unpacked)
+
+    def chunks(self, data: bytes, name: str) -> Iterator[bytes]:
+        """Unpack a tar archive chunk by chunk, and count what is passed."""
+        if not data.startswith(GZIP_START):
+            yield data
+            return
+        for chunk in unpacked_chunks(data, self._most + 1, name):
+            self._passed += len(chunk)
+            self._check(self._passed)
+            yield chunk
+
+    def _check(self, unpacked: int) -> None:
+        if unpacked > self._most:
             raise TooLargeError(
                 f"{self._name} inflates from {self._size / 2**20:.1f} MB to over "
                 f"{self._most / 2**20:.0f} MB.",
                 "Give one series at a time.",
             )
+
+
+class _TarStream:
+    """Bytes of a tar archive, taken one after the other."""
+
+    def __init__(self, chunks: Iterator[bytes], name: str) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+        self._name = name
+
+    def pieces(self, count: int) -> Iterator[memoryview]:
+        """Give so many bytes in pieces; fewer are an error."""
+        while count > 0:
+            self._rest = self._rest or memoryview(next(self._chunks, b""))
+            if not self._rest:
+                raise DamagedFileError(
+                    f"{self._name} is a tar archive that is cut off."
+                )
+            piece, self._rest = self._rest[:count], self._rest[count:]
+            count -= len(piece)
+            yield piece
+
+    def header(self) -> tarfile.TarInfo | None:
+        """Take the next header; None at the end."""
+        self._rest = self._rest or memoryview(next(self._chunks, b""))
+        if not self._rest:
+            return None
+        block = b"".join(self.pieces(tarfile.BLOCKSIZE))
+        if not any(block):
+            return None
+        try:
+            item = tarfile.TarInfo.frombuf(block, "utf-8", "replace")
+        except tarfile.HeaderError as error:
+            raise DamagedFileError(f"{self._name} has a broken header.") from error
+        if item.size < 0:
+            raise DamagedFileError(f"{self._name} states a size below 0.")
+        return item
+
+    def content(self, item: tarfile.TarInfo) -> Iterator[memoryview]:
+        """Take what follows a header, in pieces."""
+        yield from self.pieces(item.size)
+        self.skip(-item.size % tarfile.BLOCKSIZE)
+
+    def skip(self, count: int) -> None:
+        """Pass over so many bytes."""
+        for _ in self.pieces(count):
+            pass
+
+
+def _zip_of_tar(
+    data: bytes, name: str, failures: list[tuple[str, InputError]], total: _Total
+) -> bytes:
+    """Pack a tar archive again as zip, a piece of a member at a time.
+
+    Raises
+    ------
+    DamagedFileError
+        Where it is cut off or broken.
+    TooLargeError
+        Where it holds more files, or inflates to more, than `limits` allow.
+    InputError
+        Where it holds a sparse file.
+    """
+    stream = _TarStream(total.chunks(data, name), name)
+    buffer = io.BytesIO()
+    used: set[str] = set()
+    letters = 0
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        for path, item in _tar_members(stream, name):
+            number = len(used) + 1
+            letters += len(path)
+            if number > MAX_ENTRIES or letters > _MAX_DIRECTORY_BYTES:
+                raise _too_many(name)
+            # A tar archive may hold a name twice: a file that was added again.
+            while path in used:
+                path = f"{number}/{path}"
+            used.add(path)
+            if not item.isreg():
+                link = zipfile.ZipInfo(path)
+                link.external_attr = (stat.S_IFLNK | 0o777) << 16
+                packed.writestr(link, b"")
+            elif item.size > MAX_FILE_BYTES:
+                shown = f"{name}#{number}"
+                error = TooLargeError(
+                    f"{shown} has {item.size / 2**20:.0f} MB.",
+                    "Give the files without an archive.",
+                )
+                failures.append((shown, error))
+                packed.writestr(f"{number}/.unread", b"")
+            else:
+                is_much = buffer.tell() + item.size > _PLAIN_BYTES
+                packed.compression = (
+                    zipfile.ZIP_DEFLATED if is_much else zipfile.ZIP_STORED
+                )
+                with packed.open(path, "w") as file:
+                    for piece in stream.content(item):
+                        file.write(piece)
+                continue
+            for _ in stream.content(item):
+                pass
+    return buffer.getvalue()
+
+
+def _tar_members(
+    stream: _TarStream, name: str
+) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """Give path and header of each file and link; their content is taken in between."""
+    long_name = ""
+    while (item := stream.header()) is not None:
+        if item.type in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):
+            if item.size > _MAX_TAR_TEXT:
+                raise DamagedFileError(f"{name} holds a name that is too long.")
+            text = b"".join(stream.content(item))
+            long_name = (
+                text.split(b"\0")[0].decode("utf-8", "replace")
+                if item.type == tarfile.GNUTYPE_LONGNAME
+                else _pax_path(text, name) or long_name
+            )
+        elif item.type == tarfile.GNUTYPE_SPARSE:
+            raise _sparse(name)
+        elif item.isreg() or item.issym() or item.islnk():
+            yield (long_name or item.name).split("\0")[0] or "file", item
+            long_name = ""
+        else:
+            # Folders, devices, and headers that say nothing of names.
+            for _ in stream.content(item):
+                pass
+            if item.isdir() or item.isdev():
+                long_name = ""
+
+
+def _pax_path(text: bytes, name: str) -> str:
+    """Read the path out of an extended header: records of length, key and value."""
+    path = ""
+    while text:
+        length, space, _ = text.partition(b" ")
+        is_number = bool(space) and length.isdigit() and len(length) < 9
+        if not (is_number and 0 < int(length) <= len(text)):
+            raise DamagedFileError(f"{name} has a broken header.")
+        record, text = text[: int(length)], text[int(length) :]
+        key, _, value = record.partition(b" ")[2].partition(b"=")
+        if key.startswith(b"GNU.sparse"):
+            raise _sparse(name)
+        if key == b"path":
+            path = value.rstrip(b"\n").decode("utf-8", "replace")
+    return path
+
+
+def _sparse(name: str) -> InputError:
+    return InputError(
+        f"{name} holds a sparse file.", "Pack the files again, without --sparse."
+    )
 
 
 def inflating(item: zipfile.ZipInfo, name: str) -> TooLargeError:
@@ -280,9 +467,9 @@ def _contents(
             unread = much and item.file_size > _SMALL_BYTES
             if unread:
                 failures.append((numbered, inflating(item, name)))
-            elif not is_zip(start):
+            elif not is_archive(start):
                 failures.append((numbered, unknown_format(start, numbered)))
-            elif not is_inner and _holds_series(item, base):
+            elif not is_inner and _holds_series(item, start, base):
                 total.add(item)
                 inner = _content(archive, item, name)
                 try:
@@ -329,12 +516,12 @@ def _contents(
         yield shown, content
 
 
-def _holds_series(item: zipfile.ZipInfo, base: str) -> bool:
+def _holds_series(item: zipfile.ZipInfo, start: bytes, base: str) -> bool:
     """Tell whether a member is an archive of a series, and no program or document.
 
     Series are packed one by one and then together; nothing is packed three times.
     """
-    return base.lower().endswith(".zip") and item.file_size <= _MAX_INNER_BYTES
+    return is_named_archive(start, base) and item.file_size <= _MAX_INNER_BYTES
 
 
 def _sidecar_paths(path: str) -> list[str]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_SIDECAR_BYTES = 4 * 2**20
 """Bytes of a sidecar: tables of every slice's times fit."""
 
-_ENDINGS = re.compile(r"\.(nii|nii\.gz|nrrd|nhdr|mha|mhd|mgh|mgz|hdr|img)$", re.I)
+_ENDINGS = re.compile(r"\.(nii|nrrd|nhdr|mha|mhd|mgh|mgz|hdr|img)(\.gz)?$", re.I)
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9+]+")
 _ENTITY = re.compile(r"([a-z]+)-([A-Za-z0-9+]+)")
 
@@ -40,6 +40,9 @@ _SEQUENCES = {
     "T2starw": MRSequence.OTHER,
     "angio": MRSequence.OTHER,
 }
+
+GIVE_A_SCAN = "Give the scan itself."
+"""The hint of a volume that is not to be judged."""
 
 _MASK = "is a mask or segmentation of another volume"
 _MAP = "is a map of computed values"
@@ -160,6 +163,51 @@ def reason_aside(path: str) -> str:
     if last in _MAP_WORDS:
         return _MAP
     return _MASK if last in _MASK_WORDS else ""
+
+
+class PlainNames:
+    """Makes names of volumes that say what they are, and nothing of a person.
+
+    Only words that stand in tables here stay; people are numbered as they come.
+    """
+
+    def __init__(self) -> None:
+        self._subjects: dict[str, int] = {}
+
+    def of(self, path: str, sequence_word: str = "") -> str:
+        """Make the plain name of a volume.
+
+        Parameters
+        ----------
+        path
+            The file's path or name.
+        sequence_word
+            Word for the sequence that a name which is no BIDS says; empty for none.
+
+        Returns
+        -------
+        str
+            With the ending; empty where the file is no volume by its name, or its name
+            says nothing.
+        """
+        ending = _ENDINGS.search(path)
+        if ending is None:
+            return ""
+        stated = bids_name(path)
+        if stated is None or stated.suffix not in _SEQUENCES.keys() | _ASIDE.keys():
+            last = re.split(r"[_\-. ]", _stem(path).lower())[-1]
+            words = [sequence_word, last if reason_aside(f"{last}.nii") else ""]
+        else:
+            person = self._subjects.setdefault(stated.subject, len(self._subjects) + 1)
+            part = stated.entities.get("part", "")
+            words = [
+                f"sub-{person}",
+                "ce-agent" if stated.has_contrast else "",
+                f"part-{part}" if part in _PARTS else "",
+                stated.suffix,
+            ]
+        plain = "_".join(word for word in words if word)
+        return f"{plain}{ending[0].lower()}" if plain else ""
 
 
 def sidecar_names(name: str) -> Iterator[str]:

@@ -185,6 +185,35 @@ def is_zip(data: bytes) -> bool:
     return data.startswith((b"PK\3\4", b"PK\5\6"))
 
 
+def is_tar(data: bytes) -> bool:
+    """Tell whether a file starts like a tar archive, plain or packed by gzip."""
+    return unpacked_start(data, _TAR_START_BYTES)[_TAR_MARK] in (b"ustar\0", b"ustar ")
+
+
+_TAR_START_BYTES = 512
+_TAR_MARK = slice(257, 263)
+
+
+def is_archive(data: bytes) -> bool:
+    """Tell whether a file starts like an archive that is read: zip or tar."""
+    return is_zip(data) or is_tar(data)
+
+
+def is_named_archive(data: bytes, name: str) -> bool:
+    """Tell whether a file among others is an archive of pictures.
+
+    Programs and documents are zip archives too, under other endings.
+
+    Parameters
+    ----------
+    data
+        Its first bytes; `START_BYTES` are enough.
+    name
+        Its name.
+    """
+    return is_tar(data) or (is_zip(data) and name.lower().endswith(".zip"))
+
+
 def is_packed_file(data: bytes) -> bool:
     """Tell whether gzip packed a DICOM file or a picture; volumes are read packed."""
     if not data.startswith(GZIP_START):
@@ -261,9 +290,10 @@ def _listed(names: Iterable[str]) -> str:
 
 
 WHAT_IS_READ = (
-    f"Give {_listed(item for item in Format if item is not Format.RASTER)}, a zip of "
-    f"them, or a {_listed(dict.fromkeys(kind.title for kind in PICTURES))} picture of "
-    "one MRI slice."
+    f"Give {_listed(item for item in Format if item is not Format.RASTER)}, a zip or "
+    "tar archive of them, or a "
+    f"{_listed(dict.fromkeys(kind.title for kind in PICTURES))} picture of one MRI "
+    "slice."
 )
 """The hint of a file in a format that is not read."""
 
@@ -281,8 +311,6 @@ _UNPACK = "Unpack it, and give the folder."
 _TO_NIFTI = "Convert it to NIfTI (dcm2niix, mri_convert or 3D Slicer do)."
 _TO_PNG = "Save it as PNG or JPEG."
 _THE_PICTURE = "Save the picture itself, as PNG."
-_TAR_OFFSET = 257
-_TAR_START_BYTES = 512
 _FOREIGN = (
     _Foreign(b"%PDF", "a PDF document", "Export the picture itself, as PNG or DICOM."),
     _Foreign(b"Rar!", "a RAR archive", _UNPACK),
@@ -290,7 +318,6 @@ _FOREIGN = (
     _Foreign(b"BZh", "packed by bzip2", _UNPACK),
     _Foreign(b"\xfd7zXZ", "packed by xz", _UNPACK),
     _Foreign(b"\x28\xb5\x2f\xfd", "packed by zstd", _UNPACK),
-    _Foreign(b"ustar", "a tar archive", _UNPACK, _TAR_OFFSET),
     _Foreign(b"PK\3\4", "an archive", "Give the archive by itself."),
     _Foreign(b"\x1f\x8b", "packed by gzip, and holds no volume", _UNPACK),
     _Foreign(b"CD001", "the image of a disc (ISO)", _UNPACK, 32769),
@@ -352,9 +379,6 @@ def unknown_format(data: bytes, name: str) -> InputError:
             "picture.",
             "Give the folder that it lies in.",
         )
-    inside = unpacked_start(data, _TAR_START_BYTES)
-    if data.startswith(GZIP_START) and inside.startswith(b"ustar", _TAR_OFFSET):
-        return UnknownFormatError(f"{name} is a tar archive, packed.", _UNPACK)
     if data[4:8] == _FTYP:
         if data[8:12] in _HEIF_BRANDS:
             return UnknownFormatError(f"{name} is a HEIC photograph.", _TO_PNG)

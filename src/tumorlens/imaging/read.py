@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,8 +24,9 @@ from tumorlens.errors import (
     UnknownFormatError,
     UnreadableFileError,
 )
-from tumorlens.imaging.archive import zip_contents
+from tumorlens.imaging.archive import archive_contents
 from tumorlens.imaging.bids import (
+    GIVE_A_SCAN,
     MAX_SIDECAR_BYTES,
     described,
     inherited_sidecar,
@@ -38,12 +40,13 @@ from tumorlens.imaging.formats import (
     Format,
     display_name,
     format_of,
+    is_archive,
     is_dicom,
     is_dicomdir,
+    is_named_archive,
     is_nifti,
     is_packed_file,
     is_raster,
-    is_zip,
     natural_order,
     unknown_format,
 )
@@ -58,6 +61,7 @@ from tumorlens.imaging.limits import (
     check_unpacked,
 )
 from tumorlens.imaging.readers.detached import (
+    HEADER_SUFFIXES,
     data_file_names,
     is_detached_header,
     joined,
@@ -93,7 +97,7 @@ def holds_many_pages(data: bytes) -> bool:
     return kind is not Format.DICOM or len(data) > _ONE_SLICE_BYTES
 
 
-def read_zip(data: bytes, name: str) -> Study:
+def read_archive(data: bytes, name: str) -> Study:
     """Read an archive of slices or series.
 
     Parameters
@@ -106,11 +110,11 @@ def read_zip(data: bytes, name: str) -> Study:
     Raises
     ------
     InputError
-        Whatever `zip_contents` and `read_collection` raise it.
+        Whatever `archive_contents` and `read_collection` raise it.
     """
     failures: list[tuple[str, InputError]] = []
     sidecars: dict[str, bytes] = {}
-    contents = zip_contents(data, name, failures, sidecars)
+    contents = archive_contents(data, name, failures, sidecars)
     return read_collection(contents, name, failures, sidecars)
 
 
@@ -167,7 +171,8 @@ def read_study(
         if not is_raster(data):
             if is_dicomdir(data):
                 return _read_disc(path, data, label)
-            if format_of(data) is None and path.suffix.lower() == ".img":
+            is_voxels = path.name.lower().endswith((".img", ".img.gz"))
+            if is_voxels and format_of(data) is None:
                 path, data = _header_beside(path, data)
             data = _with_second_file(path, data, label)
             sidecar = _sidecar_of(path)
@@ -179,9 +184,14 @@ def read_study(
         return described(read_nifti(data, label, volume), label, sidecar)
     if is_raster(data):
         return read_raster(data, label)
-    if is_zip(data):
-        return read_zip(data, label)
-    return described(_read_one(data, label), label, sidecar)
+    if is_archive(data):
+        return read_archive(data, label)
+    study = described(_read_one(data, label), label, sidecar)
+    reason = reason_aside(label)
+    if reason:
+        note = f"By its name the file {reason}; give the scan itself."
+        study = Study(study.series, (*study.notes, note))
+    return study
 
 
 def _unpacked(data: bytes, name: str) -> bytes:
@@ -215,8 +225,9 @@ def _unpacked(data: bytes, name: str) -> bytes:
 
 def _header_beside(path: Path, data: bytes) -> tuple[Path, bytes]:
     """Take the header of a volume where the file of its voxels was given."""
-    for end in (".hdr", ".HDR"):
-        header = path.with_suffix(end)
+    stem = re.sub(r"\.img(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+    for end in (".hdr", ".HDR", ".hdr.gz", ".HDR.GZ"):
+        header = path.with_name(f"{stem}{end}")
         if header.is_file() and not header.is_symlink():
             start = _read_bytes(header, display_name(header))
             if path.name in data_file_names(start, header.name):
@@ -346,11 +357,10 @@ def _folder_contents(
         inside[:] = sorted(
             (item for item in inside if not item.startswith(".")), key=natural_order
         )
-        joined_files: set[str] = set()
-        own_sidecars = {x for name in names for x in sidecar_names(name)}
+        belonging = belonging_files(Path(place), names)
         for name in sorted(names, key=natural_order):
             file = Path(place, name)
-            if name.startswith(".") or name in joined_files or name in own_sidecars:
+            if name.startswith(".") or name in belonging:
                 continue
             status = file.lstat()
             if not stat.S_ISREG(status.st_mode):
@@ -369,7 +379,7 @@ def _folder_contents(
             if is_dicomdir(start):
                 continue
             seconds = data_file_names(start, name)
-            if is_zip(start) and name.lower().endswith(".zip"):
+            if is_named_archive(start, name):
                 try:
                     content = _read_bytes(file, shown)
                 except TooLargeError as error:
@@ -382,11 +392,38 @@ def _folder_contents(
                 failures.append((shown, unknown_format(start, shown)))
                 continue
             content = _with_second_file(file, _read_bytes(file, shown), shown)
-            joined_files.update(seconds)
             sidecar = _sidecar_of(file, folder)
             if sidecar is not None:
                 sidecars[shown] = sidecar
             yield shown, content
+
+
+def belonging_files(folder: Path, names: Iterable[str]) -> set[str]:
+    """Find the files of a folder that are read with another file of it.
+
+    These are sidecars of volumes, and files of voxels that a header beside them names.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    names
+        Names of its files.
+    """
+    there = set(names)
+    found = {x for name in there for x in sidecar_names(name)} & there
+    for name in there:
+        if not name.lower().endswith(HEADER_SUFFIXES):
+            continue
+        path = folder / name
+        try:
+            if stat.S_ISREG(path.lstat().st_mode):
+                seconds = data_file_names(_start_of(path, name), name)
+                found.update([x for x in seconds if x in there][:1])
+        except (OSError, InputError):
+            # It is told of when the file itself is read.
+            continue
+    return found
 
 
 def _sidecar_of(file: Path, top: Path | None = None) -> bytes | None:
@@ -468,6 +505,9 @@ def read_collection(
         nonlocal pixels, size
         every_file = chain(files, loose.volumes(failures))
         for name, data in _without_archives(every_file, failures, sidecars):
+            if not data:
+                failures.append((name, EmptyFileError(f"{name} is empty.")))
+                continue
             if is_packed_file(data):
                 content = None
                 with broken.passing_over(name, failures):
@@ -484,7 +524,7 @@ def read_collection(
             study = None
             reason = reason_aside(name)
             if reason:
-                failures.append((name, InputError(f"{name} {reason}.", _GIVE_A_SCAN)))
+                failures.append((name, InputError(f"{name} {reason}.", GIVE_A_SCAN)))
                 continue
             with broken.passing_over(name, failures):
                 sidecar = sidecars.get(name)
@@ -541,16 +581,13 @@ def _without_archives(
 ) -> Iterator[tuple[str, bytes]]:
     """Give the files of archives that came among others in their place."""
     for name, data in files:
-        if not is_zip(data):
+        if not is_archive(data):
             yield name, data
             continue
         try:
-            yield from zip_contents(data, name, failures, sidecars)
+            yield from archive_contents(data, name, failures, sidecars)
         except InputError as error:
             failures.append((name, error))
-
-
-_GIVE_A_SCAN = "Give the scan itself."
 
 
 class _LooseFiles:
@@ -622,6 +659,11 @@ def _is_unknown(failure: tuple[str, InputError]) -> bool:
 def _read_one(data: bytes, name: str) -> Study:
     """Read a file of any format but an archive."""
     file_format = format_of(data)
+    if file_format is None and is_detached_header(data):
+        raise InputError(
+            f"{name} is the header of a volume whose voxels lie in a second file.",
+            "Give both files, or save them as one .nii.gz file.",
+        )
     if file_format is None:
         raise unknown_format(data, name)
     return _READERS[file_format](data, name)

@@ -483,7 +483,6 @@ def load_classifier(
             threads,
             "slices",
             side_by_side=side_by_side,
-            own_classes=True,
             precision=precision,
         )
     )

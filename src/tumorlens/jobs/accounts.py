@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select
 
 from tumorlens.errors import MissingExtraError, MissingFileError, SettingError
-from tumorlens.jobs.database import Database
-from tumorlens.jobs.tables import Account, Passkey, Token, user_name
+from tumorlens.jobs.database import Account, Database, Passkey, Token, user_name
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher

@@ -23,8 +23,7 @@ from sqlalchemy import Select, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import DiskFullError, MissingFileError, OutputError
-from tumorlens.jobs.database import FULL_DISK, Database
-from tumorlens.jobs.tables import Artifact, Blob
+from tumorlens.jobs.database import FULL_DISK, Artifact, Blob, Database
 
 LEAST_FREE_BYTES = 256 * 2**20
 """Free bytes of the disk that results need: below them no input should be taken."""

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from tumorlens.errors import OutputError
-from tumorlens.jobs.database import Database
-from tumorlens.jobs.tables import MonitoredRate
+from tumorlens.jobs.database import Database, MonitoredRate
 from tumorlens.operations.sequential_test import (
     WINDOW,
     ReferenceRate,

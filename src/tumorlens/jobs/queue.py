@@ -20,8 +20,7 @@ from sqlalchemy.orm import Session
 
 from tumorlens.errors import InputError, TumorLensError
 from tumorlens.jobs.artifacts import ArtifactStore
-from tumorlens.jobs.database import Database
-from tumorlens.jobs.tables import Artifact, Job, JobState
+from tumorlens.jobs.database import Artifact, Database, Job, JobState
 
 LEASE_SECONDS = 60.0
 """Seconds that a worker may be silent before its job is given to another."""

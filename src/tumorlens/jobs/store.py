@@ -25,9 +25,8 @@ from sqlalchemy.orm import Session, aliased
 
 from tumorlens.errors import OutputError
 from tumorlens.jobs.artifacts import ArtifactStore
-from tumorlens.jobs.database import Database
+from tumorlens.jobs.database import OVER, Artifact, Database, Job
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
-from tumorlens.jobs.tables import OVER, Artifact, Job
 
 if sys.platform == "win32":
     import msvcrt

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.operations.sequential_test import ReferenceRate
-from tumorlens.taxonomy import CLASSES, INFO, Verdict
+from tumorlens.taxonomy import ClassName, Verdict, info_of
 
 FAR = 3.0
 """Standard deviations above the mean from which on an embedding counts as far."""
@@ -79,10 +79,11 @@ def reference_rates(bundle: Bundle) -> dict[str, ReferenceRate]:
     if patients and confusion:
         counts = np.asarray(confusion, np.float64)
         shares = counts.sum(axis=0) / max(1.0, counts.sum())
-        for class_, share in zip(CLASSES, shares, strict=True):
+        names: Sequence[ClassName] = bundle.classes
+        for class_, share in zip(names, shares, strict=True):
             # Slices of one patient are alike: patients are counted, not slices.
             low, high = _wilson(float(share), patients)
-            title = f"Most probable: {INFO[class_].title.lower()}"
+            title = f"Most probable: {info_of(class_).title.lower()}"
             rates.append(ReferenceRate(f"{PREDICTED}{class_}", low, high, title))
     # Cantelli's inequality: whatever the distribution, no more lies so far above.
     bound = 1.0 / (1.0 + FAR**2)

@@ -27,6 +27,7 @@ from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.operations.drift import observe_series
 from tumorlens.pacs.queue import SeriesJob, StudyJob
 from tumorlens.pacs.worker import Analysis
+from tumorlens.report.dicom.codes import uncoded_kinds
 from tumorlens.report.dicom.finding import DicomFinding, SentResult
 from tumorlens.report.dicom.ko import build_ko
 from tumorlens.report.dicom.sc import build_sc
@@ -36,7 +37,7 @@ from tumorlens.report.fhir import fhir_bundle
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
 from tumorlens.report.study.document import study_notes, study_to_json
 from tumorlens.report.words import PART_MISSING, series_headline
-from tumorlens.taxonomy import Answer
+from tumorlens.taxonomy import Answer, is_tumor
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -55,6 +56,7 @@ def analysis_with(
     operating_point: str | None,
     fhir: Path | None = None,
     drift: RateMonitor | None = None,
+    keep: Keep | None = None,
 ) -> Analysis:
     """Make the analysis that a node's worker runs.
 
@@ -68,6 +70,8 @@ def analysis_with(
         Folder for FHIR reports, which `write_fhir` writes; None for none.
     drift
         Counts what is judged; None for nobody.
+    keep
+        Called with each series that was judged.
 
     Returns
     -------
@@ -89,6 +93,8 @@ def analysis_with(
             classifier, job.files, point, job.earlier, job.missing, job.doubts
         )
         watch(drift, job, judged, classifier.bundle)
+        if keep is not None:
+            keep(job, judged)
         if fhir is not None:
             try:
                 write_fhir(judged, fhir)
@@ -239,6 +245,10 @@ class Judged:
     headers: Sequence[Dataset] = field(repr=False)
     prediction: SeriesPrediction = field(repr=False)
     sequence: MRSequence | None = None
+
+
+Keep = Callable[[SeriesJob, Sequence[Judged]], object]
+"""Told of each series that was judged, before its results are kept."""
 
 
 def judge_files(
@@ -464,22 +474,32 @@ def dicom_finding(prediction: SeriesPrediction, algorithm: str) -> DicomFinding:
         if prediction.lesion.size_mm is not None:
             through, down, across = prediction.lesion.size_mm
             size = (across, down, through)
-    values = prediction.probabilities
+    reasons = (*prediction.reasons, *uncoded_kinds(prediction.kinds))
     return DicomFinding(
         finding=prediction.finding,
         kinds=prediction.kinds,
         headline=series_headline(prediction),
         p_tumor=prediction.p_tumor,
-        p_class=None if values is None else max(values.values()),
+        p_class=_p_class(prediction),
         algorithm=algorithm,
         version=f"{prediction.model_version} {prediction.model_precision}",
         operating_point=prediction.operating_point,
         key_slices=prediction.key_slices,
         size_mm=size,
         centroid=centroid,
-        reasons=prediction.reasons if caveat is None else (*prediction.reasons, caveat),
+        reasons=reasons if caveat is None else (*reasons, caveat),
         not_judged=prediction.not_judged,
     )
+
+
+def _p_class(prediction: SeriesPrediction) -> float | None:
+    """Give the probability of the likeliest kind, or that there is no tumour."""
+    values, p_tumor = prediction.probabilities, prediction.p_tumor
+    if values is None or p_tumor is None:
+        return None
+    # Several classes of a user's own may be free of tumour.
+    kinds = [share for name, share in values.items() if is_tumor(name)]
+    return max(*kinds, 1.0 - p_tumor)
 
 
 def lesion_mask(prediction: SeriesPrediction) -> NDArray[np.uint8] | None:

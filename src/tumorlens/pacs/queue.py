@@ -20,7 +20,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ from sqlalchemy.orm import Session
 
 from tumorlens.errors import OutputError
 from tumorlens.jobs import artifacts as artifact_store
+from tumorlens.jobs.database import OVER, Artifact, Job, JobState
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.store import DATABASE, JobStore, sqlite_url
-from tumorlens.jobs.tables import OVER, Artifact, Job, JobState
 from tumorlens.pacs.queue_0_1 import read_older, remove_older
 from tumorlens.report.dicom.finding import SentResult
 
@@ -70,11 +70,12 @@ _OLDER_STATES = {
     "missed": (FETCH, JobState.WAITING),
 }
 _OPEN, _UNFINISHED, PARTIAL, _WAITS = "open", "unfinished", "partial", "waits"
-FACTS, LACKING = "facts", "lacking"
+FACTS, LACKING, ANSWERS, MARKS = "facts", "lacking", "answers", "marks"
 """Keys of a series' document: its open associations, and whether each brought something
 new; whether one came to no normal end; whether the last results are of a part of the
 series; whether it waits for more images; what the analysis wants to be kept of it; the
-images that its sender counts, and that had not come when it said so."""
+images that its sender counts, and that had not come when it said so; what was said of
+each of its stacks, and a reader's marks of that, by their number from 1."""
 
 _STATES = {
     JUDGE: "receiving",
@@ -192,6 +193,10 @@ class SeriesEntry:
         Number of failures.
     is_partial
         Whether its last results are of a part of it.
+    answers
+        What was said of each of its stacks; empty where nothing was.
+    feedback
+        A reader's marks of that, by the number of the stack from 1.
     """
 
     series: str
@@ -201,6 +206,8 @@ class SeriesEntry:
     due: float
     attempts: int
     is_partial: bool
+    answers: tuple[Mapping[str, Any], ...] = ()
+    feedback: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
@@ -440,12 +447,91 @@ class SeriesQueue:
         bool
             False where the series is not the caller's any more: nothing is kept.
         """
+        return self._note(job, FACTS, dict(facts))
+
+    def note_answers(
+        self, job: SeriesJob, answers: Sequence[Mapping[str, Any]]
+    ) -> bool:
+        """Keep what is said of the stacks of a series, as `note` keeps facts."""
+        return self._note(job, ANSWERS, [dict(item) for item in answers])
+
+    def _note(self, job: SeriesJob, key: str, value: object) -> bool:
         with self._database.transaction() as session:
             row = self._row(session, job.series)
             if row is None or row.lease is None or row.lease != job.lease:
                 return False
-            row.document = {**row.document, FACTS: dict(facts)}
+            row.document = {**row.document, key: value}
         return True
+
+    def answers(self, series: str) -> list[dict[str, Any]]:
+        """Give what was said last of each stack of a series; nothing for none."""
+        job = self.jobs.named(KIND, series)
+        return [] if job is None else list(job.document.get(ANSWERS, ()))
+
+    def mark(
+        self, series: str, part: int, mark: Mapping[str, Any] | None, seconds: float
+    ) -> bool:
+        """Keep a reader's mark of a series, and its images for longer.
+
+        Parameters
+        ----------
+        series
+            Its UID.
+        part
+            Which of its stacks, from 1.
+        mark
+            Plain JSON values; None takes back what was said.
+        seconds
+            For how long the images are kept from now on.
+
+        Returns
+        -------
+        bool
+            False where it is not known, has no such mark to take back, or none of its
+            images is kept any more.
+        """
+        with self._database.transaction() as session:
+            row = self._row(session, series)
+            if row is None:
+                return False
+            marks = dict(row.document.get(MARKS, {}))
+            if mark is None:
+                if marks.pop(str(part), None) is None:
+                    return False
+            elif any(item.digest for item in self._artifacts.of(row.id, IMAGE)):
+                marks[str(part)] = dict(mark)
+                row.kept_until = self._clock() + seconds
+            else:
+                return False
+            row.document = {**row.document, MARKS: marks}
+            if not marks:
+                row.kept_until = None
+        return True
+
+    def marked(
+        self, now: float | None = None
+    ) -> list[tuple[str, dict[str, dict[str, Any]], tuple[Path, ...]]]:
+        """List the marked series whose images are kept.
+
+        Parameters
+        ----------
+        now
+            Seconds since 1970; by default the clock's.
+
+        Returns
+        -------
+        list of tuple
+            UID of the series, its marks by the number of the stack, and its images.
+        """
+        at = self._clock() if now is None else now
+        marked = []
+        for job in self.jobs.kept((KIND,)):
+            images = self._artifacts.of(job.id, IMAGE)
+            files = [self._artifacts.path(x.digest) for x in images if x.digest]
+            if job.kept_until is not None and job.kept_until > at and files:
+                marks = job.document[MARKS]
+                marked.append((job.key or "", dict(marks), tuple(files)))
+        return marked
 
     def noted(self) -> list[tuple[SeriesEntry, dict[str, Any]]]:
         """List the series with their facts of `note`, the newest first."""
@@ -761,7 +847,9 @@ class SeriesQueue:
     def _drop(self, until: float) -> None:
         with self._database.transaction() as session:
             old = Job.arrived <= until
-            images = _artifacts_of(session, IMAGE, _IS_JUDGED, old, _HAS_FILE)
+            # What a reader has marked is kept for those who learn from it.
+            free = or_(Job.kept_until.is_(None), Job.kept_until <= self._clock())
+            images = _artifacts_of(session, IMAGE, _IS_JUDGED, old, _HAS_FILE, free)
             self._artifacts.detach(images, known=True)
             # Those given up have no results any more either.
             for role in (RESULT, SENT):
@@ -809,6 +897,8 @@ def _entry(row: Job, images: int) -> SeriesEntry:
         due=row.due,
         attempts=row.attempts,
         is_partial=bool(row.document.get(PARTIAL)),
+        answers=tuple(row.document.get(ANSWERS, ())),
+        feedback=row.document.get(MARKS, {}),
     )
 
 

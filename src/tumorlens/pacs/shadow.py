@@ -25,7 +25,13 @@ from tumorlens.imaging.formats import display_name
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.jobs.monitored_rates import RateMonitor
-from tumorlens.pacs.analysis import Judged, judge_files, study_analysis, watch
+from tumorlens.pacs.analysis import (
+    Judged,
+    Keep,
+    judge_files,
+    study_analysis,
+    watch,
+)
 from tumorlens.pacs.queue import (
     STUDY_PREFIX,
     SeriesJob,
@@ -83,6 +89,7 @@ def shadow_analysis(
     operating_point: str | None,
     queue: SeriesQueue,
     drift: RateMonitor | None = None,
+    keep: Keep | None = None,
 ) -> Analysis:
     """Make the analysis of a node that keeps its findings to itself.
 
@@ -96,6 +103,8 @@ def shadow_analysis(
         Queue that keeps the findings.
     drift
         Counts what is judged; None for nobody.
+    keep
+        Called with each series that was judged.
 
     Returns
     -------
@@ -109,12 +118,16 @@ def shadow_analysis(
         Where the operating point is not in the bundle.
     OutputError
         Where the key of the pseudonyms can be neither read nor written.
+    BundleError
+        Where the bundle's classes are a user's own.
     """
+    # Labels are of the four classes.
+    classifier.bundle.require_four_classes()
     point = classifier.bundle.point(operating_point)
-    key = _pseudonym_key(queue.folder)
+    key = pseudonym_key(queue.folder)
 
     def analyse(job: SeriesJob) -> list[bytes]:
-        facts = _header_facts(job.files, key)
+        facts = header_facts(job.files, key)
         try:
             judged = judge_files(
                 classifier, job.files, point, (), job.missing, job.doubts
@@ -123,6 +136,8 @@ def shadow_analysis(
             queue.note(job, {**facts, "status": error.code, "findings": []})
             raise
         watch(drift, job, judged, classifier.bundle)
+        if keep is not None:
+            keep(job, judged)
         found = [_finding(item) for item in judged]
         queue.note(job, {**facts, "status": OK, "findings": found})
         return []
@@ -150,10 +165,10 @@ def shadow_study_analysis(
     Callable
         Judges a study, and gives no results; raises what `study_analysis` says.
     """
-    key = _pseudonym_key(queue.folder)
+    key = pseudonym_key(queue.folder)
 
     def keep(job: StudyJob, judged: Judged) -> None:
-        facts = _header_facts(job.files, key)
+        facts = header_facts(job.files, key)
         queue.note(job, {**facts, "status": OK, "findings": [_finding(judged)]})
 
     judge = study_analysis(classifier, operating_point, folder, keep)
@@ -185,7 +200,7 @@ def _finding(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _pseudonym_key(folder: Path) -> bytes:
+def pseudonym_key(folder: Path) -> bytes:
     """Read the key by which patients are named in this queue; made once."""
     path = folder / _KEY_FILE
     try:
@@ -205,7 +220,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, mode=0o600)
 
 
-def _header_facts(files: Sequence[Path], key: bytes) -> dict[str, str]:
+def header_facts(files: Sequence[Path], key: bytes) -> dict[str, str]:
     """Read of the first header that can be read what a comparison has to know."""
     for path in files:
         try:

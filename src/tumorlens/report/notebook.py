@@ -23,7 +23,7 @@ from tumorlens.report.slice.document import (
     prediction_to_json,
 )
 from tumorlens.report.slice.overlay import encode_png, render_overlay, window_picture
-from tumorlens.taxonomy import CLASSES, OwnClass, info_of
+from tumorlens.taxonomy import CLASSES, ClassName, OwnClass, info_of
 
 _SIDE = 320
 """Longer side of a picture, in pixels."""
@@ -127,11 +127,19 @@ def frame_of(results: Sequence[Any]) -> Any:  # noqa: ANN401 - a pandas DataFram
         import pandas
     except ImportError as error:
         raise MissingLibraryError("A table", "pandas") from error
-    slices = (item for item in results if isinstance(item, Prediction))
-    first = next((tuple(item.decision.raw_probabilities) for item in slices), CLASSES)
+    first = next(filter(None, map(_classes, results)), CLASSES)
     names = csv_columns(first if isinstance(first[0], OwnClass) else CLASSES)
     rows = [dict(_cells(_document(item), names)) for item in results]
     return pandas.DataFrame(rows, columns=list(names))
+
+
+def _classes(result: Any) -> tuple[ClassName, ...]:  # noqa: ANN401 - of any kind
+    """Give the classes that a result speaks of; none for one without numbers."""
+    if isinstance(result, Prediction):
+        return tuple(result.decision.raw_probabilities)
+    if isinstance(result, SeriesPrediction):
+        return tuple(result.raw_probabilities or ())
+    return ()
 
 
 def _document(result: Any) -> dict[str, Any]:  # noqa: ANN401 - a result of any kind
@@ -149,8 +157,10 @@ def _cells(
     shares = document.get("probabilities") or {}
     box = document.get("box") or {}
     for name in names:
-        if name.removeprefix("p_") in shares:
-            yield name, shares[name.removeprefix("p_")]
+        share = name.removeprefix("p_")
+        # A class may have the name of another column.
+        if share != name and share in shares:
+            yield name, shares[share]
         elif name.removeprefix("box_") in box:
             yield name, box[name.removeprefix("box_")]
         elif name == "notes":

@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import QuotaError, SettingError, TumorLensError
 from tumorlens.jobs.accounts import ROLES, AccountStore, TokenStore, digest_of
-from tumorlens.jobs.tables import Account, Token
+from tumorlens.jobs.database import Account, Token
 from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.errors import error_response, wants_json
 from tumorlens.web.security import (

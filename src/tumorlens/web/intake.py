@@ -6,6 +6,7 @@ Tested in `tests/web/views/api/` and `tests/web/uploads/test_hostile_uploads.py`
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -20,11 +21,12 @@ from tumorlens.errors import (
     TooLargeError,
     TooSlowError,
 )
+from tumorlens.imaging.bids import PlainNames, sidecar_names
 from tumorlens.imaging.formats import display_name
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import holds_many_pages, read_study
-from tumorlens.imaging.study import Study
-from tumorlens.inference.slice.prediction import Failure, Prediction
+from tumorlens.imaging.study import MRSequence, Study
+from tumorlens.inference.slice.prediction import Failure, Prediction, sequence_of_name
 from tumorlens.operations.drift import UploadSample, observe_slice
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state
@@ -141,21 +143,6 @@ def judge_slice(
     return kept
 
 
-def check_series_are_judged() -> None:
-    """Refuse series where the model has classes of a user's own.
-
-    Raises
-    ------
-    InputError
-        It has (422).
-    """
-    if app_state().bundle.has_own_classes:
-        raise InputError(
-            "The model in use has classes of its own, and judges no series.",
-            "Send single pictures, or choose a model of the four classes.",
-        )
-
-
 def receive_study() -> list[FileStorage]:
     """Take the files of the request that is served, within the limits of a study.
 
@@ -164,13 +151,12 @@ def receive_study() -> list[FileStorage]:
     TooLargeError
         Where the request has more megabytes or files than are read (413).
     InputError
-        Where it has no file, or the model judges no series (422).
+        Where it has no file (422).
     BusyError
         Where too many uploads wait (503).
     DiskFullError
         Where the disk has no room (507).
     """
-    check_series_are_judged()
     if HEADER not in request.headers:
         # What was accepted before is not refused when it is sent again.
         _check_room()
@@ -377,12 +363,38 @@ def _label(files: Sequence[FileStorage]) -> str:
 def _numbered_files(files: Sequence[FileStorage]) -> dict[str, BinaryIO]:
     """Give the files of a request names of our own.
 
-    Hidden files and DICOM's table of contents are left out.
+    A number, and of a volume the known words of its name, which tell a mask from a
+    scan; its sidecar has its number. Hidden files and DICOM's table of contents are
+    left out.
     """
     numbered: dict[str, BinaryIO] = {}
-    for number, file in enumerate(files, 1):
-        base = (file.filename or "").replace("\\", "/").rsplit("/", 1)[-1]
+    plain_names = PlainNames()
+    sent_names = [(file.filename or "").replace("\\", "/") for file in files]
+    counts = Counter(sent_names)
+    sidecars = {
+        sidecar: number
+        for number, name in enumerate(sent_names, 1)
+        for sidecar in sidecar_names(name)
+        if counts[name] == counts[sidecar] == 1
+    }
+    for number, (file, name) in enumerate(zip(files, sent_names, strict=True), 1):
+        base = name.rsplit("/", 1)[-1]
         if len(files) > 1 and (base.startswith(".") or base == "DICOMDIR"):
             continue
-        numbered[f"{number:05d}"] = file.stream  # type: ignore[assignment]
+        sequence = sequence_of_name(base)
+        plain = plain_names.of(base, "" if sequence is None else _WORDS[sequence])
+        stored = f"{number:05d}" + (f"_{plain}" if plain else "")
+        if name in sidecars:
+            stored = f"{sidecars[name]:05d}.json"
+        numbered[stored] = file.stream  # type: ignore[assignment]
     return numbered
+
+
+_WORDS = {
+    MRSequence.T1: "T1",
+    MRSequence.T1_CONTRAST: "T1C",
+    MRSequence.T2: "T2",
+    MRSequence.FLAIR: "FLAIR",
+    MRSequence.DIFFUSION: "DWI",
+    MRSequence.OTHER: "",
+}

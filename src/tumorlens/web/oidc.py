@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import MissingExtraError, SettingError, TumorLensError
 from tumorlens.jobs.accounts import AccountStore
-from tumorlens.jobs.tables import Account
+from tumorlens.jobs.database import Account
 from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.security import is_loopback
 

@@ -17,7 +17,7 @@ from flask import request, session
 
 from tumorlens.errors import MissingExtraError
 from tumorlens.jobs.accounts import AccountStore
-from tumorlens.jobs.tables import Account
+from tumorlens.jobs.database import Account
 
 if TYPE_CHECKING:
     from types import ModuleType

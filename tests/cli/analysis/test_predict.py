@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import nibabel
 import numpy as np
 import pytest
 
 from tests.conftest import draw_phantom
+from tests.samples.dicom_studies import write_series
+from tests.samples.zips import pack, tarred
 from tumorlens.cli.analysis.predict import MapsOutput
 from tumorlens.cli.main import main
 from tumorlens.errors import OutputError
@@ -464,3 +467,78 @@ def test_maps_of_a_cropped_picture_keep_its_size(
     (document,) = json.loads((tmp_path / "a.json").read_text())
     assert document["view"]["corners"][0] == [300.0, 60.0]
     assert (document["height"], document["width"]) == page.shape
+
+
+def test_archives_in_a_folder_are_opened(
+    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = (folder / "a.png").read_bytes()
+    (folder / "c.zip").write_bytes(pack(("x.png", picture), ("read.txt", b"hello")))
+    (folder / "deep" / "d.tar.gz").write_bytes(tarred(("y.png", picture)))
+    (folder / "viewer.zip").write_bytes(pack(("read.txt", b"hello")))
+    (folder / "broken.zip").write_bytes(pack(("x.png", picture))[:3000])
+    table = tmp_path / "out.csv"
+    assert run(folder, "--csv", table) == 1
+    found = [(Path(row["file"]).name, row["status"]) for row in rows(table)]
+    assert found == [
+        ("a.png", "ok"),
+        ("broken.zip", "damaged_file"),
+        ("x.png", "ok"),
+        ("b.JPG", "ok"),
+        ("y.png", "ok"),
+    ]
+    shown = capsys.readouterr().out
+    assert "2 files were passed over" in shown
+    assert ".zip" in shown
+    assert "1 file was left out: it is text, no picture." in shown
+
+
+def test_a_volume_in_two_files_is_found_in_a_folder(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    voxels = np.stack([draw_phantom(seed=z) for z in range(3)], axis=-1)
+    image = nibabel.AnalyzeImage(voxels.astype(np.int16), np.eye(4))
+    nibabel.save(image, tmp_path / "head.img")
+    (tmp_path / "head.json").write_text("{}")
+    assert run(tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "3 slices" in shown
+    assert "passed over" not in shown
+
+
+def test_a_mask_in_a_folder_is_not_judged(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    voxels = np.stack([draw_phantom(seed=z) for z in range(3)], axis=-1)
+    image = nibabel.Nifti1Image(voxels, np.diag([-1.0, -1.0, 5.0, 1.0]))
+    mask = tmp_path / "head_seg.nii.gz"
+    nibabel.save(image, mask)
+    assert run(tmp_path) == 2
+    assert "is a mask or segmentation" in capsys.readouterr().err
+    nibabel.save(image, tmp_path / "head.nii.gz")
+    assert run(tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "3 slices" in shown
+    assert "1 file was left out: it is a mask or segmentation" in shown
+    # Who asks for it has it, with a word.
+    assert run(mask) == 0
+    assert "By its name the file is a mask" in capsys.readouterr().out
+
+
+def test_a_folder_of_another_format_says_what_converts_it(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.par").write_bytes(b"# === DATA DESCRIPTION FILE ===")
+    (tmp_path / "a.rec").write_bytes(bytes(1000))
+    fails(capsys, 2, "Philips PAR/REC", "dcm2niix")(run(tmp_path))
+
+
+def test_a_disc_is_judged_without_its_table_of_contents(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_series(tmp_path / "IMAGES", slices=2)
+    (tmp_path / "DICOMDIR").write_bytes(
+        bytes(128) + b"DICM" + bytes(20) + b"1.2.840.10008.1.3.10" + bytes(100)
+    )
+    assert run(tmp_path) == 0
+    assert "passed over" not in capsys.readouterr().out

@@ -157,9 +157,9 @@ def test_what_is_no_study_is_refused(
     if what == "flair":
         path = save_study(tmp_path / "person")[2]
     assert run(path) == 2
-    assert (
-        words.get(what, "measured on T1, T1 with contrast") in capsys.readouterr().err
-    )
+    error = capsys.readouterr().err
+    assert words.get(what, "measured on T1, T1 with contrast") in error
+    assert error.count("Error:") == 1
 
 
 def test_the_evidence_has_to_be_named_as_nifti(run: Run, tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ from tumorlens.cli.data.labels import write_volume
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import read_manifest
 from tumorlens.imaging.read import read_study
+from tumorlens.report.feedback import Feedback, MarkedResult
 from tumorlens.settings import Settings
 from tumorlens.taxonomy import TumorClass
 from tumorlens.web.app import create_app
-from tumorlens.web.uploads.feedback import Feedback, MarkedResult
 from tumorlens.web.uploads.store import Store
 
 REPORTS = Path(__file__).parents[2] / "data" / "reports" / "held_out.csv"

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.samples.coded_dicom import (
@@ -18,13 +20,16 @@ from tests.samples.coded_dicom import (
     RLE,
     encapsulated,
     fatal,
+    high_throughput,
     many_components,
     recoded,
     rle,
     shipped,
     spinning,
     swelling_rle,
+    with_code_byte,
 )
+from tests.samples.dicom_files import head, saved
 from tumorlens.errors import DamagedFileError, FatalFileError
 from tumorlens.imaging.dicom import decoder, decoder_process
 from tumorlens.imaging.dicom.frames import frames_of
@@ -150,7 +155,7 @@ def test_settings_are_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_syntax_without_a_decoder_says_so() -> None:
-    data = encapsulated([b"\xff\x4f" + bytes(30)], "1.2.840.10008.1.2.4.201", 64)
+    data = encapsulated([b"\0\0\1\xb3" + bytes(30)], "1.2.840.10008.1.2.4.100", 64)
     with pytest.raises(DamagedFileError, match="no decoder") as caught:
         read_dicom(data, "a")
     assert "uncompressed" in caught.value.hint
@@ -164,3 +169,35 @@ def test_as_many_fragments_as_frames_are_read() -> None:
         read_dicom(encapsulated([blank] * 9, RLE, 64, frames=2), "a")
     with pytest.raises(DamagedFileError):
         read_dicom(encapsulated([blank] * 2, RLE, 64, frames=3), "a")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("grey", lambda grey: grey),
+        ("signed", lambda grey: grey - 500.0),
+        ("colour", lambda grey: grey // 16),
+    ],
+)
+def test_high_throughput_jpeg_2000_comes_back_exactly(
+    kind: str, change: Callable[[Any], Any], number: int
+) -> None:
+    data = saved(high_throughput(kind, number))
+    (slice_,) = read_dicom(data, "a").slices
+    assert np.allclose(slice_.pixels, change(head(32).astype(np.float32)), atol=1e-3)
+
+
+def test_high_throughput_jpeg_2000_that_is_broken_is_an_error() -> None:
+    data = saved(high_throughput("grey"))
+    place = data.index(b"\xff\x4f\xff\x51")
+    cut = bytearray(data)
+    cut[place + 200 : place + 400] = bytes(200)
+    for broken in (
+        bytes(cut),
+        with_code_byte(data, 8, 255),
+        with_code_byte(data, 42, 255),
+    ):
+        with pytest.raises(DamagedFileError, match="compressed"):
+            read_dicom(broken, "broken.dcm")
+    read_good()

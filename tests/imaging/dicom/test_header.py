@@ -80,6 +80,18 @@ def named(raw: bytes, character_set: str | None) -> bytes:
         ("脑部检查".encode("gbk"), None, "脑部检查"),
         ("Иванов^Иван".encode("cp1251"), None, "Иванов^Иван"),
         ("ПЕТРОВ^П".encode("cp1251"), None, "ПЕТРОВ^П"),
+        ("Иванов^Иван".encode("koi8_r"), None, "Иванов^Иван"),
+        ("Петрова^Анна".encode("koi8_r"), "ISO_IR 100", "Петрова^Анна"),
+        ("МРТ^Мозга".encode("cp1251"), None, "МРТ^Мозга"),
+        ("Παπαδόπουλος^Γιώργος".encode("iso8859_7"), None, "Παπαδόπουλος^Γιώργος"),
+        ("ΠΑΠΑΔΟΠΟΥΛΟΣ".encode("iso8859_7"), None, "ΠΑΠΑΔΟΠΟΥΛΟΣ"),
+        ("Νίκη^Μαρία".encode("iso8859_7"), "ISO_IR 100", "Νίκη^Μαρία"),
+        (YAMADA.encode("euc_jp"), None, YAMADA),
+        ("山田^太郎".encode("euc_jp"), None, "山田^太郎"),
+        ("やまだ^たろう".encode("euc_jp"), "ISO_IR 100", "やまだ^たろう"),
+        ("頭部".encode("euc_jp"), None, "頭部"),
+        ("王^小明".encode("big5"), None, "王^小明"),
+        ("Wang^XiaoMing=王^小明".encode("big5"), "ISO_IR 100", "Wang^XiaoMing=王^小明"),
         # Pairs that happen to be letters of UTF-8.
         ("头颅平扫".encode("gbk"), "GB18030", "头颅平扫"),
         ("头颅平扫".encode("gbk"), "GBK", "头颅平扫"),
@@ -91,6 +103,9 @@ def named(raw: bytes, character_set: str | None) -> bytes:
         # Letters of Windows are no Japanese.
         (b"O\x92Brien", "ISO_IR 100", "O’Brien"),
         ("CONCEIÇÃO".encode("latin-1"), None, "CONCEIÇÃO"),
+        ("Ærø^Åse".encode("latin-1"), None, "Ærø^Åse"),
+        ("T1 3ª 2º ±C".encode("latin-1"), None, "T1 3ª 2º ±C"),
+        ("晏^文".encode("gbk"), None, "晏^文"),
         # Names of sets as programs write them.
         ("Wałęsa".encode("iso8859_2"), "ISO-8859-2", "Wałęsa"),
         ("Иванов".encode("cp1251"), "windows-1251", "Иванов"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
 from pathlib import Path
 
 import nibabel
@@ -10,7 +12,12 @@ import numpy as np
 import pytest
 
 from tests.samples.zips import pack
-from tumorlens.errors import InputError, UnknownFormatError
+from tumorlens.errors import (
+    DamagedFileError,
+    InputError,
+    TooLargeError,
+    UnknownFormatError,
+)
 from tumorlens.imaging.read import read_collection, read_study
 
 RNG = np.random.default_rng(0)
@@ -114,3 +121,93 @@ def test_the_file_of_the_voxels_leads_to_its_header(tmp_path: Path) -> None:
     (tmp_path / "head.hdr").unlink()
     with pytest.raises(UnknownFormatError):
         read_study(tmp_path / "head.img")
+
+
+def pack_by_gzip(folder: Path, *ends: str) -> None:
+    for end in ends:
+        path = folder / f"head{end}"
+        (folder / f"head{end}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    "kind", [nibabel.Nifti1Pair, nibabel.Nifti2Pair, nibabel.AnalyzeImage]
+)
+@pytest.mark.parametrize("ends", [(".hdr", ".img"), (".hdr",), (".img",)])
+@pytest.mark.parametrize("given", ["header", "image", "folder", "zip", "loose"])
+def test_header_and_image_packed_by_gzip(
+    tmp_path: Path, kind: type, ends: tuple[str, ...], given: str
+) -> None:
+    write_pair(tmp_path, kind)
+    pack_by_gzip(tmp_path, *ends)
+    files = [(path.name, path.read_bytes()) for path in tmp_path.iterdir()]
+    first, second = sorted(tmp_path.iterdir())
+    sources = {"header": first, "image": second, "folder": tmp_path}
+    if given == "zip":
+        study = read_study(pack(*files), "a.zip")
+    elif given == "loose":
+        study = read_collection(((f"x#{n}", x[1]) for n, x in enumerate(files)), "x")
+    else:
+        study = read_study(sources[given])
+    (series,) = study.series
+    assert sorted(int(item.pixels.sum()) for item in series.slices) == sorted(
+        int(VOXELS[:, :, z].sum()) for z in range(34)
+    )
+    assert not any("left out" in note for note in study.notes)
+
+
+def test_packed_voxels_that_start_later_are_found(tmp_path: Path) -> None:
+    write_pair(tmp_path, nibabel.Nifti1Pair)
+    header = bytearray((tmp_path / "head.hdr").read_bytes())
+    header[108:112] = struct.pack("<f", 64.0)
+    (tmp_path / "head.hdr").write_bytes(header)
+    image = tmp_path / "head.img"
+    image.write_bytes(bytes(64) + image.read_bytes())
+    pack_by_gzip(tmp_path, ".hdr", ".img")
+    (series,) = read_study(tmp_path / "head.hdr.gz").series
+    assert int(series.slices[0].pixels.sum()) == int(VOXELS[:, :, 0].sum())
+
+
+def test_packed_voxels_keep_to_the_limits(tmp_path: Path) -> None:
+    write_pair(tmp_path, nibabel.Nifti1Pair)
+    header = bytearray((tmp_path / "head.hdr").read_bytes())
+    header[40:48] = struct.pack("<4h", 3, 512, 512, 340)
+    (tmp_path / "head.hdr.gz").write_bytes(gzip.compress(header))
+    (tmp_path / "head.hdr").unlink()
+    (tmp_path / "head.img.gz").write_bytes(gzip.compress(bytes(50 * 2**20)))
+    with pytest.raises(TooLargeError):
+        read_study(tmp_path / "head.hdr.gz")
+
+
+def test_packed_voxels_that_are_broken_are_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path, nibabel.Nifti1Pair)
+    pack_by_gzip(tmp_path, ".hdr", ".img")
+    image = tmp_path / "head.img.gz"
+    for broken in (b"\x1f\x8b\x08broken", image.read_bytes()[:5000]):
+        image.write_bytes(broken)
+        with pytest.raises(DamagedFileError):
+            read_study(tmp_path / "head.hdr.gz")
+
+
+def test_voxels_whose_name_comes_before_the_header_are_not_left_out(
+    tmp_path: Path,
+) -> None:
+    voxels = np.ascontiguousarray(VOXELS.T)
+    (tmp_path / "a.raw").write_bytes(voxels.tobytes())
+    (tmp_path / "b.mhd").write_text(
+        "ObjectType = Image\nNDims = 3\nDimSize = 36 40 34\nElementSpacing = 1 1 4\n"
+        "ElementType = MET_SHORT\nElementDataFile = a.raw\n"
+    )
+    study = read_study(tmp_path)
+    assert len(study.slices) == 34
+    assert not any("left out" in note for note in study.notes)
+
+
+def test_a_lone_header_of_analyze_says_that_its_voxels_are_missing(
+    tmp_path: Path,
+) -> None:
+    write_pair(tmp_path, nibabel.AnalyzeImage)
+    (tmp_path / "head.img").unlink()
+    with pytest.raises(InputError, match="in a second file") as caught:
+        read_study(tmp_path / "head.hdr")
+    assert "both files" in caught.value.hint

@@ -19,6 +19,7 @@ from nibabel.testing import data_path
 from tests.imaging.test_geometry import find, marked
 from tumorlens.errors import DamagedFileError, InputError, TooLargeError, TooSmallError
 from tumorlens.imaging.formats import is_nifti
+from tumorlens.imaging.read import read_study
 from tumorlens.imaging.readers.nifti import read_nifti
 from tumorlens.imaging.study import Plane
 
@@ -456,3 +457,41 @@ def test_mutated_bytes_give_slices_or_a_clear_error(
 
 
 _MUTATED_GZ = gzip.compress(PLAIN, 1)
+
+
+def coloured(*channels: np.ndarray) -> bytes:
+    """Write a volume of colours, of three or four channels."""
+    kinds = [(name, "u1") for name, _ in zip("RGBA", channels, strict=False)]
+    voxels = np.zeros(channels[0].shape, kinds)
+    for (name, _), values in zip(kinds, channels, strict=True):
+        voxels[name] = values
+    return bytes(nibabel.Nifti1Image(voxels, np.diag([1.0, 1.0, 4.0, 1.0])).to_bytes())
+
+
+GREYS = np.random.default_rng(0).integers(0, 255, (36, 40, 34)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("alpha", [(), (0,), (255,)])
+def test_colours_that_are_greys_are_read(packed: bool, alpha: tuple[int, ...]) -> None:
+    data = coloured(GREYS, GREYS, GREYS, *(np.full_like(GREYS, x) for x in alpha))
+    study = read_study(gzip.compress(data) if packed else data, "rgb.nii")
+    (series,) = study.series
+    sums = sorted(int(item.pixels.sum()) for item in series.slices)
+    assert sums == sorted(int(GREYS[:, :, z].sum()) for z in range(34))
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_colour_laid_over_a_scan_is_refused(channel: int) -> None:
+    channels = [GREYS.copy() for _ in range(3)]
+    channels[channel][20, 20, 17] ^= 1
+    with pytest.raises(InputError, match="colours") as caught:
+        read_study(coloured(*channels), "overlay.nii")
+    assert "without the colours" in caught.value.hint
+
+
+def test_colours_that_are_cut_off_are_refused() -> None:
+    data = coloured(GREYS, GREYS, GREYS)
+    for cut in (data[: len(data) // 2], gzip.compress(data)[:20_000]):
+        with pytest.raises(DamagedFileError, match="cut off"):
+            read_study(cut, "rgb.nii")

@@ -32,6 +32,7 @@ from tumorlens.inference.study.classifier import (
     check_one_person,
     load_study_classifier,
 )
+from tumorlens.inference.study.combination import NO_PLACE
 from tumorlens.taxonomy import TumorClass, Verdict
 
 
@@ -185,6 +186,34 @@ def test_two_series_of_one_sequence_count_as_their_mean(
     assert odds(found.combined.slice_p_tumor) == pytest.approx(
         (odds(first) + odds(second)) / 2, nan_ok=True
     )
+
+
+def unplaced(series: Series) -> Series:
+    slices = tuple(replace(item, placement=None) for item in series.slices)
+    return replace(series, slices=slices)
+
+
+def test_a_series_without_a_place_says_what_it_says_alone(
+    plain: StudyClassifier, tiny_bundle: Path
+) -> None:
+    series = unplaced(drawn(T1))
+    alone = load_series_classifier(tiny_bundle, threads=1).predict(series)
+    found = plain.predict([series]).combined
+    assert found.decision is alone.decision is TumorClass.GLIOMA
+    assert found.p_tumor == pytest.approx(alone.p_tumor)
+    assert found.slice_p_tumor == pytest.approx(alone.slice_p_tumor, nan_ok=True)
+    assert found.evidence is not None
+    assert alone.evidence is not None
+    # Only slices that were judged have evidence here.
+    assert np.abs(found.evidence[2:].astype(int) - alone.evidence[2:]).max() <= 2
+
+
+def test_a_second_series_without_a_place_does_not_count(plain: StudyClassifier) -> None:
+    found = plain.predict([unplaced(drawn(T1)), unplaced(drawn(T1C))])
+    assert sum(item.counts for item in found.series) == 1
+    (other,) = (item for item in found.series if not item.counts)
+    assert other.reason == NO_PLACE
+    assert found.combined.decision is TumorClass.GLIOMA
 
 
 def test_what_cannot_be_matched_does_not_count_but_is_not_silent(

@@ -12,14 +12,22 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from tests.samples.series_uploads import dicom, finish, judged, nifti, packed
+from tests.samples.series_uploads import (
+    dark_nifti,
+    dicom,
+    finish,
+    judged,
+    nifti,
+    packed,
+)
 from tests.samples.uploads import form, text_of
 from tests.web.uploads.test_store import Clock
 from tumorlens import Prediction, SeriesClassifier
-from tumorlens.errors import InputError, MissingFileError, OutputError
+from tumorlens.errors import MissingFileError, OutputError
 from tumorlens.operations.audit import FILE
-from tumorlens.taxonomy import Lesion, TumorClass
-from tumorlens.web.uploads.feedback import Feedback, marked_results
+from tumorlens.report.feedback import Feedback
+from tumorlens.taxonomy import TumorClass
+from tumorlens.web.uploads.feedback import marked_results
 from tumorlens.web.uploads.store import Store
 
 PREDICTIONS, SCANS = "/api/v1/predictions", "/api/v1/scans"
@@ -34,47 +42,6 @@ def predict(client: FlaskClient, data: bytes, name: str = "head.png") -> dict[st
 
 def feedback_of(found: dict[str, Any]) -> str:
     return f"{found['links']['self']}/feedback"
-
-
-@pytest.mark.parametrize(
-    ("decision", "correct", "sent", "meant"),
-    [
-        ("glioma", True, None, TumorClass.GLIOMA),
-        ("glioma", True, "glioma", TumorClass.GLIOMA),
-        ("glioma", False, "pituitary", TumorClass.PITUITARY),
-        ("glioma", False, "", None),
-        ("no_tumor", False, "vascular", Lesion.VASCULAR),
-        ("tumor", True, None, None),
-        ("tumor", True, "other", Lesion.OTHER),
-        ("tumor", False, "no_tumor", TumorClass.NO_TUMOR),
-        ("uncertain", True, "glioma", TumorClass.GLIOMA),
-        ("not_brain_mri", True, None, None),
-        ("not_brain_mri", False, "glioma", TumorClass.GLIOMA),
-    ],
-)
-def test_a_mark_names_what_is_shown(
-    decision: str, correct: bool, sent: str | None, meant: object
-) -> None:
-    mark = Feedback.on(decision, correct, sent, 0.0)
-    assert (mark.correct, mark.finding) == (correct, meant)
-    assert mark.at == datetime(1970, 1, 1, tzinfo=UTC)
-    assert Feedback.read(mark.to_json()) == mark
-
-
-@pytest.mark.parametrize(
-    ("decision", "correct", "sent"),
-    [
-        ("glioma", True, "meningioma"),
-        ("glioma", False, "glioma"),
-        ("tumor", True, "no_tumor"),
-        ("not_brain_mri", True, "glioma"),
-    ],
-)
-def test_a_mark_that_contradicts_itself_is_refused(
-    decision: str, correct: bool, sent: str
-) -> None:
-    with pytest.raises(InputError, match="does not fit"):
-        Feedback.on(decision, correct, sent, 0.0)
 
 
 def test_a_program_marks_a_prediction_and_takes_it_back(
@@ -173,6 +140,16 @@ def test_a_series_is_marked_by_page_and_by_program(client: FlaskClient) -> None:
     assert again["feedback"] == marked.json
     assert client.put(f"{place}/series/9/feedback", json={}).status_code == 404
     assert client.delete(f"{place}/series/0/feedback").status_code == 204
+
+
+def test_a_series_that_was_refused_is_marked_without_naming_a_class(
+    client: FlaskClient,
+) -> None:
+    page = judged(client, ("dark.nii.gz", dark_nifti()))
+    text = text_of(client.get(page).text)
+    assert "Is this right?" in text
+    assert "It shows, where you know it" not in text
+    assert "Glioma" not in text
 
 
 @pytest.fixture

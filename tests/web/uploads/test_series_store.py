@@ -10,8 +10,8 @@ import pytest
 
 from tests.web.uploads.test_store import Clock
 from tumorlens.errors import BusyError, MissingFileError, OutputError
+from tumorlens.jobs.database import Job, JobState
 from tumorlens.jobs.queue import JobLostError
-from tumorlens.jobs.tables import Job, JobState
 from tumorlens.web.uploads.store import ANYONE, STAGE, Store
 from tumorlens.web.uploads.upload import Kind, State, Upload
 

@@ -28,7 +28,7 @@ from tests.web.uploads.test_series_store import (  # noqa: F401
     test_time_over_means_gone,
     test_what_was_saved_comes_back,
 )
-from tumorlens.jobs.tables import JobState
+from tumorlens.jobs.database import JobState
 from tumorlens.web.uploads.store import Store
 from tumorlens.web.uploads.upload import State
 

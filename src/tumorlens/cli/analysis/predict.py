@@ -34,13 +34,23 @@ from tumorlens.cli._shared.output_files import (
     write_bytes,
 )
 from tumorlens.errors import InputError, MissingFileError, UnreadableFileError
+from tumorlens.imaging.archive import archive_contents
+from tumorlens.imaging.bids import GIVE_A_SCAN, reason_aside
+from tumorlens.imaging.dicom.grouping import left_out
 from tumorlens.imaging.formats import (
     START_BYTES,
     SUFFIXES,
+    WHAT_IS_READ,
     display_name,
     format_of,
+    is_dicomdir,
+    is_named_archive,
     natural_order,
+    unknown_format,
 )
+from tumorlens.imaging.limits import MAX_FILE_BYTES
+from tumorlens.imaging.read import belonging_files
+from tumorlens.imaging.readers.detached import data_file_names
 from tumorlens.inference.classifier import DEFAULT_BATCH, Classifier, load_classifier
 from tumorlens.inference.clinical import ClinicalTable, read_clinical_table
 from tumorlens.inference.slice.prediction import Failure, Prediction
@@ -122,10 +132,10 @@ def predict(
 ) -> int:
     """Say what MRI slices show, how sure that is, and where.
 
-    PATH is a picture (PNG, JPEG, TIFF, BMP, WebP, GIF), a folder (searched with
-    its subfolders) or a pattern. A file that cannot be read becomes a row with
-    its error, and the rest goes on. Exit status: 0 all read, 1 some failed,
-    2 wrong use or nothing could be read.
+    PATH is a picture (PNG, JPEG, TIFF, BMP, WebP, GIF), an archive of pictures
+    (zip, tar), a folder (searched with its subfolders) or a pattern. A file that
+    cannot be read becomes a row with its error, and the rest goes on. Exit status:
+    0 all read, 1 some failed, 2 wrong use or nothing could be read.
 
     For research use only: TumorLens is not a medical device.
     """
@@ -215,8 +225,9 @@ def find_files(
     ----------
     paths
         A file is taken whatever its name; of a folder, searched through all
-        its subfolders, every file that is a picture by its ending or its
-        content and does not start with a dot; of a pattern (``*``, ``?``,
+        its subfolders, every file that is a picture or an archive of pictures by
+        its ending or its content and does not start with a dot, but for what by
+        its name is no scan; of a pattern (``*``, ``?``,
         ``[...]``, ``**``) every match.
     notes
         Notes of the files of a folder that were skipped.
@@ -252,22 +263,43 @@ def _expand(path: str, notes: list[str]) -> Iterator[str | Failure]:
 def _search(folder: str, notes: list[str]) -> Iterator[str | Failure]:
     refused: list[OSError] = []
     others: Counter[str] = Counter()
+    aside: list[tuple[str, InputError]] = []
+    known: list[InputError] = []
     empty = True
     for place, folders, files in os.walk(folder, onerror=refused.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        belonging = belonging_files(Path(place), files)
         for name in sorted(files, key=natural_order):
             path = Path(place, name)
-            if name.startswith("."):
+            if name.startswith(".") or name in belonging:
                 continue
-            if name.lower().endswith(_ENDINGS) or _is_picture(path):
+            reason = reason_aside(name)
+            if reason:
+                error = InputError(f"{display_name(path)} {reason}.", GIVE_A_SCAN)
+                aside.append((display_name(path), error))
+                continue
+            if name.lower().endswith(_ENDINGS):
                 empty = False
                 yield str(path)
-            else:
+                continue
+            start = _start_of(path)
+            if _is_picture(path, start):
+                empty = False
+                yield str(path)
+            elif not is_dicomdir(start):
                 others[path.suffix.lower() or "no ending"] += 1
+                foreign = unknown_format(start, display_name(path))
+                if foreign.hint != WHAT_IS_READ:
+                    known.append(foreign)
     for problem in refused:
         place = display_name(problem.filename or folder)
         yield _failure(place, UnreadableFileError(f"{place} cannot be opened."))
-    if empty and not refused:
+    notes += left_out(aside)
+    reasons = [*(error for _, error in aside), *known]
+    if empty and not refused and reasons:
+        # What is nearest to a picture says best why there is none.
+        yield _failure(folder, reasons[0])
+    elif empty and not refused:
         endings = ", ".join(sorted(SUFFIXES))
         yield _failure(
             folder,
@@ -286,15 +318,33 @@ def _search(folder: str, notes: list[str]) -> Iterator[str | Failure]:
         )
 
 
-def _is_picture(path: Path) -> bool:
-    """Tell by its content whether a file, whose name does not say it, is a picture."""
+def _is_picture(path: Path, start: bytes) -> bool:
+    """Tell by its content whether a file, whose name does not say it, can be read."""
+    if is_named_archive(start, path.name):
+        return _holds_pictures(path)
+    return format_of(start) is not None or bool(data_file_names(start, path.name))
+
+
+def _holds_pictures(path: Path) -> bool:
+    """Tell whether an archive holds a picture, or is broken: reading it tells more."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            return True
+        contents = archive_contents(path.read_bytes(), path.name, [])
+        return next(contents, None) is not None
+    except (InputError, OSError):
+        return True
+
+
+def _start_of(path: Path) -> bytes:
+    """Read the first bytes of an ordinary file; none of anything else."""
     try:
         if not path.is_file() or path.is_symlink():
-            return False
+            return b""
         with path.open("rb") as file:
-            return format_of(file.read(START_BYTES)) is not None
+            return file.read(START_BYTES)
     except OSError:
-        return False
+        return b""
 
 
 def _failure(path: str, error: InputError) -> Failure:

@@ -151,12 +151,14 @@ def _read(paths: Sequence[str]) -> tuple[list[Series], tuple[str, ...], bool]:
             found = stacks_of(read_study(path))
         except InputError as error:
             errors.append(error)
-            click.echo(f"Error: {error}", err=True)
             continue
         stacks = [item for item in found.series if len(item.slices) > 1]
         singles += len(found.series) - len(stacks)
         series += stacks
         notes += found.notes
+    # Where nothing was read, the first one ends the command, which says it.
+    for failure in errors if series else errors[1:]:
+        click.echo(f"Error: {failure}", err=True)
     if not series:
         if errors:
             raise errors[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from tumorlens.report.page_parts import Table, figure_text, name_text
 
 if TYPE_CHECKING:
     from tumorlens.data.manifest import Record
-    from tumorlens.web.uploads.feedback import MarkedResult
+    from tumorlens.report.feedback import MarkedResult
 
 
 @click.command(name="label-reports")
@@ -138,19 +139,25 @@ SOURCE = "feedback"
 def from_feedback(
     store: Path, database_url: str | None, out: Path, wrong: bool
 ) -> None:
-    """Write what readers have marked in the web app as pictures and a manifest.
+    """Write what readers have marked as pictures and a manifest.
 
-    The server may be running meanwhile. A picture is written as it was judged, a
-    series as one NIfTI file. Results of which no reader has said what they show are
-    left out. The column `patient` names a group: all results of one file or upload,
-    and pictures that are equal; what the files call the patient was never kept.
+    The store is a server's, or the folder of a DICOM node; either may be running
+    meanwhile. A picture is written as it was judged, a series as one NIfTI file.
+    Results of which no reader has said what they show are left out. The column
+    `patient` names a group: of a server all results of one file or upload, and
+    pictures that are equal, since what the files call the patient was never kept; of a
+    node the patient, under a pseudonym.
     """
     from tumorlens.data.manifest import write_manifest
+    from tumorlens.pacs.feedback import marked_series
+    from tumorlens.report.words import counted
     from tumorlens.web.uploads.feedback import marked_results
 
     make_folder(out)
     records, unnamed, agreed = [], 0, 0
-    for result in marked_results(store, database_url):
+    # A node has its database in its folder.
+    of_node = marked_series(store) if database_url is None else ()
+    for result in chain(marked_results(store, database_url), of_node):
         if wrong and result.feedback.correct:
             agreed += 1
         elif result.feedback.finding is None:
@@ -170,7 +177,8 @@ def from_feedback(
     groups = {record.patient for record in records}
     wrong_ones = sum(record.extra["correct"] == "no" for record in records)
     click.echo(
-        f"{len(records):,} results of {len(groups):,} patients or groups, "
+        f"{counted(len(records), 'result')} of "
+        f"{counted(len(groups), 'patient or group', 'patients or groups')}, "
         f"{wrong_ones:,} of them wrong, written to {out}."
     )
 

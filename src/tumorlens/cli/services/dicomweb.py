@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,10 +73,17 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
     "--title, of whatever day.",
 )
 @click.option(
+    "--ups",
+    metavar="URL",
+    help="With --poll: judge only the series that the Unified Procedure Steps of this "
+    "UPS-RS service order for --title, and end the steps with the results.",
+)
+@click.option(
     "--title",
     default="TUMORLENS",
     show_default=True,
-    help="With --worklist: AE title of the station that orders name.",
+    help="With --worklist: AE title of the station that orders name; with --ups: its "
+    "code value.",
 )
 @click.option(
     "--ca-bundle",
@@ -103,6 +110,7 @@ def dicomweb(
     folder: Path | None,
     days: int,
     worklist: str | None,
+    ups: str | None,
     title: str,
     ca_bundle: Path | None,
     fhir: Path | None,
@@ -116,12 +124,13 @@ def dicomweb(
     With --study, one study, and out. With --poll, whatever is new: each series
     once, also after a restart, and again and again with longer waits while the
     server is down. A series that has a TumorLens report is passed over. With
-    --worklist, only what is ordered there.
+    --worklist or --ups, only what is ordered there.
 
     Credentials come from the environment: TUMORLENS_DICOMWEB_USER and
     TUMORLENS_DICOMWEB_PASSWORD, or TUMORLENS_DICOMWEB_TOKEN, or
     TUMORLENS_DICOMWEB_TOKEN_FILE, a file that is read for each request, so that
-    its token may be renewed. The log says nothing about patients. Exit status:
+    its token may be renewed. Those of --ups begin with TUMORLENS_UPS_ where it is
+    another server. The log says nothing about patients. Exit status:
     0 what could be judged was, 1 some series failed, 2 wrong use or nothing was
     judged.
 
@@ -133,14 +142,16 @@ def dicomweb(
         raise click.UsageError("--poll and --folder go together.")
     if out is not None and study is None:
         raise click.UsageError("--out goes with --study.")
-    if worklist is not None and poll is None:
-        raise click.UsageError("--worklist goes with --poll.")
+    if (worklist is not None or ups is not None) and poll is None:
+        raise click.UsageError("--worklist and --ups go with --poll.")
+    if worklist is not None and ups is not None:
+        raise click.UsageError("Give either --worklist or --ups.")
     share_heaps()
     try:
         # Each result needs it: better to miss it now than at the first series.
         import highdicom  # noqa: F401
 
-        from tumorlens.pacs.dicomweb.access import open_session
+        from tumorlens.pacs.dicomweb.access import open_session, worklist_credentials
         from tumorlens.pacs.dicomweb.client import Archive
     except ImportError as error:
         raise MissingExtraError("DICOMweb", "pacs") from error
@@ -148,10 +159,11 @@ def dicomweb(
     from tumorlens.pacs.analysis import analysis_with
     from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
     from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
+    from tumorlens.pacs.dicomweb.ups import OrderedSteps, StepService
     from tumorlens.pacs.worker import SeriesWorker
     from tumorlens.report.fhir import require_fhir
 
-    orders = None
+    orders: Callable[[], set[str]] | None = None
     if worklist is not None:
         from tumorlens.pacs.node.peers import Peer, check_title
         from tumorlens.pacs.node.sender import ordered_studies
@@ -182,9 +194,17 @@ def dicomweb(
             return _judge_study(archive, classifier, study, out, point, fhir)
         assert poll is not None and folder is not None
         analyse = analysis_with(classifier, point, fhir)
-        with closing(FetchQueue(folder)) as queue:
+        with ExitStack() as stack:
+            queue = stack.enter_context(closing(FetchQueue(folder)))
+            wants = None
+            if ups is not None:
+                allowed = worklist_credentials(url, ups)
+                session = open_session(allowed, ca_bundle)
+                service = stack.enter_context(closing(StepService(ups, session)))
+                steps = OrderedSteps(service, archive, url, queue, title)
+                orders, wants = steps.studies, steps.wants
             worker = SeriesWorker(queue, analyse, delivery_to(destination), 0.0)
-            _poll(Poller(archive, queue, days, orders), worker, poll)
+            _poll(Poller(archive, queue, days, orders, wants), worker, poll)
     return ALL_JUDGED
 
 

@@ -7,12 +7,14 @@ Tested in `tests/pacs/test_killed.py`, `tests/pacs/node/test_node.py` and
 from __future__ import annotations
 
 import csv
+import getpass
 import io
 import json
 import re
 import signal
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
@@ -33,7 +35,7 @@ from tumorlens.cli._shared.output_files import (
 from tumorlens.cli._shared.service import end_now, private_log, share_heaps
 from tumorlens.errors import MissingExtraError, SettingError
 from tumorlens.report.slice.document import RESEARCH_USE
-from tumorlens.settings import NODE_LIMITS, NodeLimits
+from tumorlens.settings import NODE_LIMITS, SETTINGS, NodeLimits
 
 if TYPE_CHECKING:
     from tumorlens.pacs.node.peers import Peer
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 UNKNOWN_SERIES = 1
+
+_DAYS = SETTINGS["feedback_days"]
+"""How long the web keeps what is marked, and a node likewise."""
 
 
 def _limit_options(command: Command) -> Command:
@@ -280,6 +285,7 @@ def node(
     from tumorlens.operations.audit import FILE, AuditTrail
     from tumorlens.operations.drift import reference_rates
     from tumorlens.pacs.analysis import analysis_with, study_analysis
+    from tumorlens.pacs.feedback import note_answers
     from tumorlens.pacs.node.peers import Peer, check_title
     from tumorlens.pacs.shadow import shadow_analysis, shadow_study_analysis
     from tumorlens.report.fhir import require_fhir
@@ -322,9 +328,10 @@ def node(
         )
         bundle = classifier.bundle
         drift = RateMonitor(queue.database, bundle.version, reference_rates(bundle))
-        analyse = analysis_with(classifier, operating_point, fhir, drift)
+        keep = partial(note_answers, queue)
+        analyse = analysis_with(classifier, operating_point, fhir, drift, keep)
         if shadow:
-            analyse = shadow_analysis(classifier, operating_point, queue, drift)
+            analyse = shadow_analysis(classifier, operating_point, queue, drift, keep)
         studies = None
         if study_results is not None:
             given = (together, operating_point, study_results)
@@ -479,6 +486,10 @@ def list_series(
     click.echo(f"{'state':<10} {'images':>6}  {'last image':<20}  series")
     for entry in entries:
         note = " (part)" if entry.is_partial else ""
+        note += "".join(
+            f" (marked {'right' if mark['correct'] else 'wrong'})"
+            for mark in entry.feedback.values()
+        )
         click.echo(
             f"{entry.state:<10} {entry.images:>6}  {_time(entry.arrived):<20}  "
             f"{entry.series}{note}"
@@ -507,6 +518,90 @@ def forget(context: click.Context, folder: Path | None, series: tuple[str, ...])
     return _for_each(
         context, folder, series, SERIES_GONE, lambda queue, uid: queue.forget(uid)
     )
+
+
+@node.command()
+@_folder_option
+@click.argument("series", metavar="UID")
+@click.option(
+    "--right/--wrong",
+    "correct",
+    default=None,
+    help="Whether what the node said of the series is right.",
+)
+@click.option(
+    "--finding",
+    metavar="CLASS",
+    help="What the series shows, where it is known: glioma, meningioma, pituitary, "
+    "no_tumor, other (a tumour of another kind) or vascular (a lesion that is no "
+    "tumour).",
+)
+@click.option(
+    "--part",
+    type=click.IntRange(1),
+    help="Which part, where the series was judged in several.",
+)
+@click.option("--remove", is_flag=True, help="Take back what was said before.")
+@click.option(
+    _DAYS.option,
+    "days",
+    envvar=_DAYS.environment,
+    type=click.IntRange(1, _DAYS.high),
+    default=_DAYS.default,
+    show_default=True,
+    help="For how many days the images are kept from now on.",
+)
+@click.pass_context
+def feedback(
+    context: click.Context,
+    folder: Path | None,
+    series: str,
+    correct: bool | None,
+    finding: str | None,
+    part: int | None,
+    remove: bool,
+    days: int,
+) -> int:
+    """Mark what the node said of a series right or wrong.
+
+    The images are kept for `tumorlens data from-feedback --store FOLDER`, which writes
+    them as a dataset. The node may be running. Who marked what stands in its audit
+    trail. Exit status 1 where there is nothing to take back.
+    """
+    from tumorlens.operations.audit import (
+        FILE,
+        AuditAction,
+        AuditEvent,
+        AuditOutcome,
+        AuditTrail,
+        note_event,
+    )
+    from tumorlens.pacs.feedback import mark_series
+
+    if remove != (correct is None) or (remove and finding):
+        raise click.UsageError(
+            "Give one of --right, --wrong and --remove; --finding goes with the former."
+        )
+    with _queue_of(context, folder) as queue:
+        if correct is None:
+            is_known = queue.mark(series, part or 1, None, 0.0)
+            said = "is not marked any more" if is_known else "has no such mark"
+        else:
+            now = time.time()
+            mark = mark_series(queue, series, part, correct, finding, days, now)
+            is_known = True
+            shown = "" if mark.finding is None else f" ({mark.finding.value})"
+            said = f"is marked as {'right' if correct else 'wrong'}{shown}"
+        note_event(
+            AuditTrail(queue.folder / FILE),
+            (AuditEvent.ACTIVITY, AuditAction.UPDATE),
+            AuditOutcome.of(is_known),
+            user=_operator(),
+            objects=(series,) if is_known else (),
+            detail="node.unmark" if remove else "node.mark",
+        )
+    click.echo(f"{series} {said}.", err=not is_known)
+    return 0 if is_known else UNKNOWN_SERIES
 
 
 @node.command()
@@ -623,6 +718,14 @@ def _as_csv(studies: Sequence[ShadowCase]) -> bytes:
 def _cell(text: str) -> str:
     """Keep a spreadsheet from taking a sender's text for a formula."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+
+
+def _operator() -> str:
+    """Name who runs the command; nobody where the system has no name for it."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        return ""
 
 
 SERIES_QUEUED = "will be judged anew", "is not known, or its images are gone"

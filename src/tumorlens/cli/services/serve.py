@@ -44,10 +44,7 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     from tumorlens.web.tls import tls_front
 
     classifier = load_series_classifier(
-        settings.model,
-        settings.threads,
-        precision=settings.precision,
-        own_classes=True,
+        settings.model, settings.threads, precision=settings.precision
     )
     stop = OrderlyStop()
     with (

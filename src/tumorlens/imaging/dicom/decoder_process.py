@@ -29,6 +29,10 @@ _SPARE_BYTES = 64 * 2**20
 _BYTES_PER_VALUE = 16
 """Memory for a frame: JPEG 2000 holds each value twice in 32 bits, then as bytes."""
 
+_JPEG_2000 = "1.2.840.10008.1.2.4.91"
+_HIGH_THROUGHPUT = tuple(f"1.2.840.10008.1.2.4.20{number}" for number in (1, 2, 3))
+"""Transfer syntaxes of high-throughput JPEG 2000 (HTJ2K)."""
+
 
 def main() -> int:
     """Answer requests on the standard input until it closes."""
@@ -57,10 +61,14 @@ def _decode(request: dict[str, Any], data: bytes) -> NDArray[Any] | bool:
     from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
 
-    options = request["options"]
+    options, syntax, plugin = request["options"], request["syntax"], ""
+    if syntax in _HIGH_THROUGHPUT:
+        # The OpenJPEG in Pillow reads it as it does other JPEG 2000; pydicom would ask
+        # for another library.
+        syntax, plugin = _JPEG_2000, "pillow"
     try:
         # Loads the libraries, which is not charged to the file.
-        decoder = get_decoder(request["syntax"])
+        decoder = get_decoder(syntax)
         if not decoder.is_available:
             return True
     except NotImplementedError:
@@ -68,7 +76,9 @@ def _decode(request: dict[str, Any], data: bytes) -> NDArray[Any] | bool:
     values = options["rows"] * options["columns"] * options["samples_per_pixel"]
     _hold(values, len(data))
     try:
-        frame, _ = decoder.as_array(encapsulate([data]), index=0, **options)
+        frame, _ = decoder.as_array(
+            encapsulate([data]), index=0, decoding_plugin=plugin, **options
+        )
     # The decoders of several libraries stand behind this; what they raise on broken
     # data is not documented.
     except Exception:

@@ -265,6 +265,20 @@ def _named_codec(bare: str) -> str:
 
 _BETWEEN_WORDS = re.compile(rb"[\\\\^=\s,./()+-]+")
 _CYRILLIC = re.compile(rb"[\xa8\xc0-\xdf]([\xb8\xe0-\xff]+|[\xa8\xc0-\xdf]*)")
+_KOI8 = re.compile(rb"[\xb3\xe0-\xff][\xa3\xc0-\xdf]+")
+_GREEK = re.compile(
+    rb"[\xb6\xb8-\xba\xbc\xbe\xbf\xc1-\xd9]"
+    rb"([\xc0\xdc-\xfe]+|[\xb6\xb8-\xba\xbc\xbe\xbf\xc1-\xdb]*)"
+)
+_ALPHABETS = (("cp1251", _CYRILLIC), ("iso8859_7", _GREEK), ("koi8_r", _KOI8))
+_VOWELS = frozenset("аеёиоуыэюяіїєαεηιουωάέήίόύώϊϋΐΰ")
+_JAPANESE = frozenset(
+    "山田中村林木本川井高橋藤佐伊渡辺小加吉松清水池石上下前岡後長谷坂近遠青斎安原"
+    "野島崎和久三浦内大西東南北宮口金今竹丸平福太郎次一二子美恵智明正幸雄男夫弘博"
+    "健信義勝治隆秀介輔樹真由香奈菜花愛優彩直純裕洋文雅恭千代春夏秋冬光輝翔頭部脳"
+)
+"""Signs of names and of what series are called."""
+
 _KOREAN = frozenset(
     "가강건경계고관광교구국권규균근금기길김나남노뇌다단달담대덕도동두라란래려"
     "련렬렴령로록룡루류률리린림마만말매머명모목무문미민박반방배백범법변별병보"
@@ -285,21 +299,33 @@ def _high_words(raw: bytes) -> list[bytes]:
 def _by_pairs(raw: bytes) -> str:
     """Decode text of no stated set that is no Latin: words of nothing but high bytes.
 
-    Cyrillic of Windows has capitals before small letters; Korean and Chinese have
-    pairs, of which those of Hangul end early.
+    Cyrillic and Greek have capitals before small letters; Japanese, Korean and Chinese
+    have pairs, of which those of Hangul end early.
     """
     words = _high_words(raw)
     joined = b"".join(words)
     if len(joined) < _LEAST_HIGH_BYTES:
-        return ""
-    if all(_CYRILLIC.fullmatch(x) for x in words) and max(map(len, words)) > 2:
-        return raw.decode("cp1251")
+        return _as_big5(raw)
+    alphabet = _alphabet_of(words)
+    if alphabet:
+        return raw.decode(alphabet)
     leads, trails = joined[::2], joined[1::2]
     if (
         any(len(word) % 2 for word in words)
-        or not 0xB0 <= min(leads) <= max(leads) <= 0xF7
+        or not 0xA4 <= min(leads) <= max(leads) <= 0xF7
         or not 0xA1 <= min(trails) <= max(trails) <= 0xFE
     ):
+        return ""
+    try:
+        japanese = raw.decode("euc_jp")
+    except UnicodeDecodeError:
+        japanese = ""
+    kana = sum(lead in (0xA4, 0xA5) for lead in leads)
+    common = sum(letter in _JAPANESE for letter in japanese)
+    # One sign of four may be rare; of fewer, chance could make the others common.
+    if kana >= _LEAST_KANA or common + kana >= min(len(leads), max(3, len(leads) - 1)):
+        return japanese
+    if min(leads) < _FIRST_SIGN:
         return ""
     if max(leads) <= _LAST_HANGUL:
         korean = raw.decode("euc_kr")
@@ -309,6 +335,64 @@ def _by_pairs(raw: bytes) -> str:
     return "" if min(leads) >= _FIRST_RARE else raw.decode("gb18030")
 
 
+def _alphabet_of(words: list[bytes]) -> str:
+    """Name the codec of words of Cyrillic or Greek; empty for other words.
+
+    The same bytes are capitals and small letters in several; where words can be spoken
+    in one alone, that is it.
+    """
+    if max(map(len, words)) <= 2:
+        return ""
+    is_windows = all(_CYRILLIC.fullmatch(word) for word in words)
+    for codec, shape in _ALPHABETS:
+        # Few bytes in even numbers may be Chinese, too.
+        is_sure = codec == "cp1251" or sum(map(len, words)) >= 8
+        is_sure |= any(len(word) % 2 for word in words)
+        is_of_it = is_sure and all(shape.fullmatch(word) for word in words)
+        if is_of_it and _is_speakable(words, codec):
+            return codec
+    return "cp1251" if is_windows else ""
+
+
+def _is_speakable(words: list[bytes], codec: str) -> bool:
+    """Tell whether words have vowels, as names do, and few consonants in a row."""
+    try:
+        letters = [word.decode(codec).lower() for word in words]
+    except UnicodeDecodeError:
+        return False
+    marks = ["".join("v" if x in _VOWELS else "c" for x in word) for word in letters]
+    share = "".join(marks).count("v") / sum(map(len, marks))
+    return 0.3 <= share <= 0.7 and not any("ccccc" in word for word in marks)
+
+
+def _as_big5(raw: bytes) -> str:
+    """Decode text as Big5, where it is plainly that; empty for other text.
+
+    Half of its second bytes are ASCII, so that Latin words look alike: all signs have
+    to be of the first 5401, most of them from where Latin has no letters.
+    """
+    words = [word for word in re.split(rb"[=\s]+", raw) if not word.isascii()]
+    pairs = [_BIG5_PAIR.findall(word) for word in words]
+    signs = [pair for word in pairs for pair in word]
+    is_whole = all(
+        b"".join(found) == word.replace(b"^", b"") or b"".join(found) == word
+        for found, word in zip(pairs, words, strict=True)
+    )
+    if len(signs) < 2 or not is_whole:
+        return ""
+    no_letters = sum(pair[0] < 0xC0 for pair in signs)
+    low = sum(pair[1] < 0x80 for pair in signs)
+    if 2 * no_letters < len(signs) or 3 * low < len(signs):
+        return ""
+    try:
+        return raw.decode("big5")
+    except UnicodeDecodeError:
+        return ""
+
+
+_BIG5_PAIR = re.compile(rb"[\xa4-\xc6][\x40-\x7e\xa1-\xfe]")
+_LEAST_KANA = 3
+_FIRST_SIGN = 0xB0
 _LEAST_HIGH_BYTES = 4
 _LAST_HANGUL = 0xC8
 _FIRST_RARE = 0xD8

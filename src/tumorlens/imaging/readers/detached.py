@@ -7,24 +7,34 @@ of files that come loose, without names, the size tells which belong together.
 
 from __future__ import annotations
 
+import gzip
 import io
 import math
 import struct
 from collections.abc import Sequence
 
 from tumorlens.errors import DamagedFileError, InputError
-from tumorlens.imaging.formats import is_metaimage, is_nrrd
+from tumorlens.imaging.formats import (
+    GZIP_START,
+    is_metaimage,
+    is_nrrd,
+    unpacked_start,
+)
 from tumorlens.imaging.readers.metaimage import (
     metaimage_data_file,
     with_metaimage_data,
 )
 
+HEADER_SUFFIXES = (".hdr", ".hdr.gz", ".mhd", ".nhdr", ".nrrd")
+"""Endings, in lower case, of files that may be headers of voxels in another file."""
+
 _NIFTI_1 = 348
 _NIFTI_2 = 540
 _NIFTI_MAGIC = 344
-_VOX_OFFSET = 108
+_VOX_OFFSET, _VOX_OFFSET_2 = 108, 168
 _JOINED_START = 352
 _MAX_HEADER = 2**16
+_VOXEL_SUFFIXES = (".img", ".IMG", ".img.gz", ".IMG.GZ")
 
 
 def data_file_names(data: bytes, name: str) -> tuple[str, ...]:
@@ -43,10 +53,12 @@ def data_file_names(data: bytes, name: str) -> tuple[str, ...]:
         Plain names that the second file may have, in order; empty where the file is
         no header of two files.
     """
+    data = _header_bytes(data)
     stem = name.replace("\\", "/").rsplit("/", 1)[-1]
+    stem = stem[:-3] if stem.lower().endswith(".gz") else stem
     stem = stem[: stem.rfind(".")] if "." in stem else stem
     if _is_pair_header(data):
-        return tuple(f"{stem}{end}" for end in (".img", ".IMG"))
+        return tuple(f"{stem}{end}" for end in _VOXEL_SUFFIXES)
     try:
         if is_metaimage(data):
             return _plain(metaimage_data_file(data))
@@ -65,6 +77,7 @@ def joined(data: bytes, voxels: bytes, name: str) -> bytes:
     DamagedFileError
         Where the header is broken.
     """
+    data = _header_bytes(data)
     if _is_pair_header(data):
         return _joined_nifti(data, voxels, name)
     if is_metaimage(data):
@@ -110,7 +123,7 @@ def loose_pairs(
             other
             for other, content in others
             if other not in pairs.values()
-            and (len(content) == size or (size is None and len(others) == 1))
+            and (_unpacked_size(content) == size or (size is None and len(others) == 1))
         ]
         if fitting:
             by_order |= len(fitting) > 1
@@ -121,6 +134,7 @@ def loose_pairs(
 
 def _stated_bytes(header: bytes) -> int | None:
     """Count the bytes of voxels that a NIfTI or Analyze header states."""
+    header = _header_bytes(header)
     if not _is_pair_header(header):
         return None
     size, sides_at, bits_at, start_at, side_kind, start_kind = (
@@ -136,6 +150,19 @@ def _stated_bytes(header: bytes) -> int | None:
         return None
     voxels = math.prod(max(1, int(side)) for side in sides[:count])
     return int(start) + voxels * int(bits) // 8
+
+
+def _header_bytes(data: bytes) -> bytes:
+    """Unpack a header that gzip packed; a whole volume comes back cut."""
+    is_packed = data.startswith(GZIP_START) and len(data) < _MAX_HEADER
+    return unpacked_start(data, _MAX_HEADER) if is_packed else data
+
+
+def _unpacked_size(content: bytes) -> int:
+    """Count the bytes of voxels; where gzip packed them, as its last bytes state."""
+    if not content.startswith(GZIP_START):
+        return len(content)
+    return int.from_bytes(content[-4:], "little")
 
 
 def _plain(place: str) -> tuple[str, ...]:
@@ -162,8 +189,7 @@ def _joined_nifti(data: bytes, voxels: bytes, name: str) -> bytes:
         header = bytearray(data)
         header[4:8] = b"n+2\0"
         order = "<" if data[:4] == struct.pack("<i", _NIFTI_2) else ">"
-        start = struct.unpack_from(f"{order}q", header, 168)[0]
-        struct.pack_into(f"{order}q", header, 168, _NIFTI_2 + 4)
+        start = struct.unpack_from(f"{order}q", header, _VOX_OFFSET_2)[0]
     else:
         header = bytearray(data[:_NIFTI_1])
         order = "<" if data[:4] == struct.pack("<i", _NIFTI_1) else ">"
@@ -174,10 +200,22 @@ def _joined_nifti(data: bytes, voxels: bytes, name: str) -> bytes:
             header[123] = 0
         header[_NIFTI_MAGIC : _NIFTI_MAGIC + 4] = b"n+1\0"
         start = struct.unpack_from(f"{order}f", header, _VOX_OFFSET)[0]
-        struct.pack_into(f"{order}f", header, _VOX_OFFSET, float(_JOINED_START))
-    if not 0 <= start < len(voxels):
+    is_packed = voxels.startswith(GZIP_START)
+    if not 0 <= start < (_MAX_HEADER if is_packed else len(voxels)):
         raise DamagedFileError(f"{name} states that its voxels start at byte {start}.")
+    _set_offset(header, order, len(header) + 4 + (int(start) if is_packed else 0))
+    if is_packed:
+        # A second member of gzip goes on where the first one ends.
+        return gzip.compress(bytes(header) + bytes(4)) + voxels
     return bytes(header) + bytes(4) + voxels[int(start) :]
+
+
+def _set_offset(header: bytearray, order: str, offset: int) -> None:
+    """State at which byte of the joined file the voxels start."""
+    if len(header) == _NIFTI_2:
+        struct.pack_into(f"{order}q", header, _VOX_OFFSET_2, offset)
+    else:
+        struct.pack_into(f"{order}f", header, _VOX_OFFSET, float(offset))
 
 
 def _nrrd_data_file(data: bytes) -> str:

@@ -82,8 +82,8 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
     TooLargeError, TooSmallError
         Where the stated size passes a limit (see `limits`).
     InputError
-        Where it is no 3-D volume of real numbers on a straight grid, or holds
-        none that is finite.
+        Where it is no 3-D volume of real numbers, or of colours that are greys, on a
+        straight grid, or holds no number that is finite.
     """
     header = _header(unpacked_start(data, NIFTI_START_BYTES), len(data), name)
     shape, volume_number = _shape(header, name, volume)
@@ -94,21 +94,22 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
             "The header says that the values are labels (a segmentation), and no "
             "intensities: give the series itself.",
         )
-    grid = VolumeHeader(
-        shape, _dtype(header, name), affine, placed, _scale(header), notes
-    )
-    size = grid.voxel_bytes
+    dtype, channels = _dtype(header, name)
+    # The standard scales no colours.
+    scale = _scale(header) if channels == 1 else (1.0, 0.0)
+    grid = VolumeHeader(shape, dtype, affine, placed, scale, notes)
+    size = channels * grid.voxel_bytes
     start = _offset(header, name) + volume_number * size
 
-    def stored() -> bytearray | memoryview:
+    def stored() -> bytearray | memoryview | bytes:
         if data.startswith(GZIP_START):
-            return inflate(data, start, size, name)
+            return _grey(inflate(data, start, size, name), channels, name)
         voxels = memoryview(data)[start : start + size]
         if len(voxels) < size:
             raise DamagedFileError(
                 f"{name} is cut off: {len(data)} of {start + size} bytes are there."
             )
-        return voxels
+        return _grey(voxels, channels, name)
 
     return read_volume(grid, stored, len(data), name)
 
@@ -174,7 +175,26 @@ def _shape(
     return (depth, height, width), volume or 0
 
 
-def _dtype(header: Nifti1Header, name: str) -> np.dtype[np.generic]:
+def _grey(
+    stored: bytearray | memoryview, channels: int, name: str
+) -> bytearray | memoryview | bytes:
+    """Take one channel of colours that are greys: all three are equal."""
+    if channels == 1:
+        return stored
+    voxels = np.frombuffer(stored, np.uint8).reshape(-1, channels)
+    red = np.ascontiguousarray(voxels[:, 0])
+    # What is left of a fourth channel is how opaque a voxel is, which hides nothing.
+    if not all(np.array_equal(red, voxels[:, other]) for other in (1, 2)):
+        raise InputError(
+            f"{name} holds colours, as an overlay or a map has them, and no "
+            "intensities.",
+            "Give the scan itself, without the colours laid over it.",
+        )
+    return red.tobytes()
+
+
+def _dtype(header: Nifti1Header, name: str) -> tuple[np.dtype[np.generic], int]:
+    """Type of one channel, and the number of channels."""
     from nibabel.spatialimages import HeaderDataError
 
     try:
@@ -186,15 +206,17 @@ def _dtype(header: Nifti1Header, name: str) -> np.dtype[np.generic]:
             f"{name} states the unknown data type {code}.",
             "Save the volume as 16-bit integers or 32-bit floats.",
         ) from error
+    if dtype.names is not None and set(dtype.names) >= {"R", "G", "B"}:
+        return np.dtype(np.uint8), dtype.itemsize
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise InputError(
             f"{name} holds {_TITLES.get(dtype.kind, dtype.name)}, not real numbers.",
             "Save one intensity for each voxel, as integers or 32-bit floats.",
         )
-    return dtype
+    return dtype, 1
 
 
-_TITLES = {"c": "complex numbers", "V": "colours", "f": "numbers of over 64 bits"}
+_TITLES = {"c": "complex numbers", "f": "numbers of over 64 bits"}
 
 
 def _scale(header: Nifti1Header) -> tuple[float, float]:

@@ -263,7 +263,7 @@ def inflate(
         )
     part = bytearray()
     passed = 0
-    for chunk in _unpacked(data, end + _CHUNK, name, gzip):
+    for chunk in unpacked_chunks(data, end + _CHUNK, name, gzip):
         lower = max(0, start - passed)
         passed += len(chunk)
         if lower < len(chunk) and len(part) < size:
@@ -275,13 +275,31 @@ def inflate(
     return part
 
 
-def _unpacked(
-    data: bytes | memoryview, most: int, name: str, gzip: bool
+def unpacked_chunks(
+    data: bytes | memoryview, most: int, name: str, gzip: bool = True
 ) -> Iterator[bytes]:
     """Unpack up to `most` bytes, a chunk at a time.
 
     Asking for a little more than is needed reaches the end of a whole file,
     where gzip keeps its checksum.
+
+    Parameters
+    ----------
+    data
+        The packed bytes; several gzip members may follow each other.
+    most
+        How many unpacked bytes are given at most.
+    name
+        The name of the file, for messages.
+    gzip
+        Whether the data are members of gzip; else one stream of zlib.
+
+    Raises
+    ------
+    DamagedFileError
+        Where the content is broken or cut off.
+    TooLargeError
+        Where there are more members than a file has.
     """
     view = memoryview(data)
     place = members = 0

@@ -38,7 +38,7 @@ from tumorlens.inference.series.decision import (
 from tumorlens.inference.series.lesion import Lesion as SeriesLesion
 from tumorlens.inference.series.lesion import find_lesion, joined_evidence
 from tumorlens.inference.slice.decision import by_class
-from tumorlens.taxonomy import NO_TUMOR_INDEX, Answer, Lesion
+from tumorlens.taxonomy import Answer, ClassName, Lesion, clear_places
 
 Progress = Callable[[int, int], None]
 """Called with the number of slices done and of all slices."""
@@ -143,7 +143,7 @@ def prediction_of(
         Arithmetic of the graph that saw them.
     """
     series, own = views[0]
-    run, values, by_plane = _sum_up(views, bundle.series_model)
+    run, values, by_plane = _sum_up(views, bundle.series_model, bundle.classes)
     judged = sum(len(seen.heads) - seen.skipped for _, seen in views)
     refused = sum(seen.refused for _, seen in views)
     lesions = _other_lesions(views, run, values)
@@ -172,7 +172,7 @@ def prediction_of(
         refused=own.refused,
         finding=outcome.finding,
         kinds=outcome.kinds,
-        raw_probabilities=None if values is None else by_class(values),
+        raw_probabilities=None if values is None else by_class(values, bundle.classes),
         other_lesions=lesions,
         run=None if unknown else run,
         slice_p_tumor=(None,) * len(own.heads) if unknown else _listed(own.p_tumor),
@@ -229,7 +229,7 @@ def _see(
 
 
 def _sum_up(
-    views: Sequence[_View], model: SeriesModel | None
+    views: Sequence[_View], model: SeriesModel | None, classes: Sequence[ClassName]
 ) -> tuple[tuple[int, int] | None, NDArray[np.float64] | None, dict[Plane, float]]:
     """Find the run of the acquired plane, the series' probabilities, each plane's.
 
@@ -253,7 +253,8 @@ def _sum_up(
         return None, None, by_plane
     mean = float(np.mean([odds for _, _, odds in known]))
     shares = [
-        series_probabilities(seen.probabilities, run, mean) for seen, run, _ in known
+        series_probabilities(seen.probabilities, run, mean, classes)
+        for seen, run, _ in known
     ]
     return runs[0], np.asarray(np.mean(shares, axis=0), np.float64), by_plane
 
@@ -272,7 +273,7 @@ def _other_lesions(
     if run is None or values is None or not np.isfinite(seen.lesions).any():
         return {}
     other, vascular = seen.lesions.T
-    p_tumor = 1.0 - float(values[NO_TUMOR_INDEX])
+    p_tumor = 1.0 - float(values[clear_places(seen.classes)].sum())
     among = other[slice(*run)] / np.maximum(seen.p_tumor[slice(*run)], 1e-12)
     own = strongest_run(vascular, run_length(slice_gap(series.slices)))
     return {
@@ -387,7 +388,7 @@ def see_slices(
     progress
         Called as slices are done.
     """
-    seen = SeenSlices(series)
+    seen = SeenSlices(series, classifier.bundle.classes)
     judged = classifier.predict_brain(series.slices, point)
     for index, prediction in enumerate(judged):
         seen.add(index, prediction)

@@ -125,8 +125,6 @@ class SeriesClassifier:
             slices in another plane would pass a limit.
         SettingError
             Where the operating point is not in the bundle.
-        BundleError
-            Where the bundle's classes are a user's own.
         """
         if isinstance(series, Series):
             return self._predict(series, operating_point, progress)
@@ -138,7 +136,6 @@ class SeriesClassifier:
     def _predict(
         self, series: Series, operating_point: str | None, progress: Progress | None
     ) -> SeriesPrediction:
-        self.bundle.require_four_classes()
         if isinstance(self._model, Classifier):
             return predict_by_slices(
                 self._model, series, operating_point, progress, self._planes
@@ -166,8 +163,6 @@ def load_series_classifier(
     planes: Planes | str = Planes.ACQUIRED,
     side_by_side: bool = False,
     precision: str = AUTO,
-    *,
-    own_classes: bool = False,
 ) -> SeriesClassifier:
     """Load a model, ready to judge series.
 
@@ -185,15 +180,11 @@ def load_series_classifier(
         Whether it is for series alone, see `load_classifier`.
     precision
         See `load_classifier`; a model of volumes has float32 alone.
-    own_classes
-        Whether a bundle of a user's own classes will do, of which `slice_classifier`
-        alone can be used.
 
     Raises
     ------
     BundleError
-        Where the bundle is missing, foreign or damaged, or has other classes than the
-        four.
+        Where the bundle is missing, foreign or damaged.
     SettingError
         Where `threads` is less than 1, where planes are chosen for a model of
         volumes, or where the bundle has no such graph.
@@ -213,7 +204,6 @@ def load_series_classifier(
         threads,
         side_by_side=side_by_side,
         precision=precision,
-        own_classes=own_classes,
     )
     if model.bundle.judges == "volumes":
         return SeriesClassifier(VolumeClassifier(*model), Planes(planes))

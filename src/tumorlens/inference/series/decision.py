@@ -41,14 +41,22 @@ from tumorlens.inference.slice.prediction import (
 )
 from tumorlens.taxonomy import (
     CLASSES,
-    NO_TUMOR_INDEX,
+    DECIDED,
     Answer,
     ClassName,
     Decided,
     Finding,
-    TumorClass,
+    clear_places,
     decision_of,
+    info_of,
+    is_no_lesion,
 )
+
+
+def p_tumor_of(probabilities: Mapping[ClassName, float]) -> float:
+    """Give the probability of any tumour, from those of all classes."""
+    clear = (share for name, share in probabilities.items() if is_no_lesion(name))
+    return 1.0 - sum(clear)
 
 
 class SeenSlices:
@@ -58,11 +66,13 @@ class SeenSlices:
     ----------
     series
         Series of D slices.
+    classes
+        The bundle's K classes.
 
     Attributes
     ----------
     probabilities
-        Shape (D, 4), calibrated; NaN rows where a slice was not judged or was
+        Shape (D, K), calibrated; NaN rows where a slice was not judged or was
         refused.
     lesions
         Shape (D, 2): probabilities of a tumour of another kind, and of a vascular
@@ -84,9 +94,10 @@ class SeenSlices:
         where slices differ in size.
     """
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self, series: Series, classes: Sequence[ClassName] = CLASSES) -> None:
         count = len(series.slices)
-        self.probabilities = np.full((count, len(CLASSES)), np.nan)
+        self.classes = classes
+        self.probabilities = np.full((count, len(classes)), np.nan)
         self.lesions = np.full((count, len(taxonomy.Lesion)), np.nan)
         self.heads = np.zeros(count, np.int64)
         self.skipped = self.refused = 0
@@ -101,7 +112,8 @@ class SeenSlices:
     @property
     def p_tumor(self) -> NDArray[np.float64]:
         """Probability of tumour of each slice; NaN where it was not judged."""
-        return np.asarray(1.0 - self.probabilities[:, NO_TUMOR_INDEX], np.float64)
+        clear = self.probabilities[:, clear_places(self.classes)].sum(axis=1)
+        return np.asarray(1.0 - clear, np.float64)
 
     def add(self, index: int, prediction: Prediction | None) -> None:
         """Keep what the network says of one slice; None for too little brain."""
@@ -116,7 +128,7 @@ class SeenSlices:
             return
         self.sequences.append(prediction.sequence)
         values = decision.raw_probabilities
-        self.probabilities[index] = [values[name] for name in CLASSES]
+        self.probabilities[index] = [values[name] for name in self.classes]
         for column, name in enumerate(taxonomy.Lesion):
             self.lesions[index, column] = decision.other_lesions.get(name, np.nan)
         self.heads[index] = prediction.head
@@ -268,16 +280,16 @@ class SeriesPrediction:
         return None if self.is_refused else self.raw_probabilities
 
     @property
-    def predicted(self) -> TumorClass | None:
-        """Most probable of the four classes; None where the series was refused."""
+    def predicted(self) -> ClassName | None:
+        """Most probable of the classes; None where the series was refused."""
         values = self.probabilities
-        return None if values is None else max(CLASSES, key=lambda name: values[name])
+        return None if values is None else max(values, key=lambda name: values[name])
 
     @property
     def p_tumor(self) -> float | None:
         """Probability of any tumour in the series; None where it was refused."""
         values = self.probabilities
-        return None if values is None else 1.0 - values[TumorClass.NO_TUMOR]
+        return None if values is None else p_tumor_of(values)
 
 
 RUN_MM = 10.0
@@ -409,6 +421,9 @@ distance between slices. The model has trained on most of these patients, so
 this flatters it, and so few series fix no rate.
 """
 
+_LEAST_SHARE = 1e-12
+"""Of a class in a run, so that there is always something to share out."""
+
 KEY_SLICES = 3
 
 MOSTLY_REFUSED = (
@@ -424,6 +439,16 @@ LESION_NOT_VALIDATED = "Lesions that are no tumour are not validated on whole se
 NOT_VALIDATED = (
     "The probability of the whole series is taken from its most suspicious "
     "neighbouring slices; it is not validated on series that the model has never seen."
+)
+NOT_CALIBRATED = (
+    "The model was not calibrated on whole series: its probability is that of the "
+    "most suspicious neighbouring slices, lowered by a fixed amount, and its operating "
+    "point is that of single slices."
+)
+"""Said of models of a user's own classes, beside `NOT_VALIDATED`."""
+CLEAR_CLASSES = (
+    "Which of {names} the series shows is told by the slices that decided about a "
+    "tumour alone; what other slices show does not count."
 )
 VALIDATED = (
     "Measured by cross-validation on whole series of patients that a model so trained "
@@ -470,27 +495,33 @@ def series_log_odds(
 
 
 def series_probabilities(
-    probabilities: NDArray[np.float64], run: tuple[int, int], odds: float
+    probabilities: NDArray[np.float64],
+    run: tuple[int, int],
+    odds: float,
+    classes: Sequence[ClassName] = CLASSES,
 ) -> NDArray[np.float64]:
-    """Share the series' probability of tumour out as its run names the tumours.
+    """Share the series' probability of tumour out as its run names the classes.
 
     Parameters
     ----------
     probabilities
-        Shape (D, 4), NaN rows where a slice was not judged.
+        Shape (D, K), NaN rows where a slice was not judged.
     run, odds
         From `series_log_odds`.
+    classes
+        The K classes. Several that are free of tumour share what is left likewise.
 
     Returns
     -------
     ndarray
-        Shape (4,), summing to 1.
+        Shape (K,), summing to 1.
     """
-    values = np.nanmean(probabilities[slice(*run)], axis=0)
-    values[NO_TUMOR_INDEX] = 0.0
+    values = np.maximum(np.nanmean(probabilities[slice(*run)], axis=0), _LEAST_SHARE)
+    clear = clear_places(classes)
+    kinds = [place for place in range(len(classes)) if place not in clear]
     p_tumor = 1.0 / (1.0 + math.exp(-odds))
-    values *= p_tumor / max(float(values.sum()), 1e-12)
-    values[NO_TUMOR_INDEX] = 1.0 - p_tumor
+    values[kinds] *= p_tumor / values[kinds].sum()
+    values[clear] *= (1.0 - p_tumor) / values[clear].sum()
     return np.asarray(values / values.sum(), np.float64)
 
 
@@ -507,7 +538,7 @@ def decide_series(
     Parameters
     ----------
     values
-        Shape (4,), from `series_probabilities`; None where every slice that shows
+        Shape (K,), from `series_probabilities`; None where every slice that shows
         brain was refused, or none shows any.
     judged, refused
         Slices that show brain, and how many of these were refused.
@@ -530,9 +561,10 @@ def decide_series(
         other = np.array([lesions[taxonomy.Lesion.OTHER]])
         values = named_probabilities(values[None], other)[0]
         vascular = lesions[taxonomy.Lesion.VASCULAR]
-    options = prediction_set(values, bundle.prediction_sets.thresholds)
+    names = bundle.classes if bundle.has_own_classes else DECIDED
+    options = prediction_set(values, bundle.prediction_sets.thresholds, names)
     threshold = bundle.series_points[point].threshold
-    outcome = apply_operating_point(values, options, threshold, vascular)
+    outcome = apply_operating_point(values, options, threshold, vascular, names)
     reasons = outcome.reasons
     if refused:
         were, do = ("was", "it does") if refused == 1 else ("were", "they do")
@@ -542,8 +574,21 @@ def decide_series(
         )
     if outcome.finding is Answer.LESION:
         reasons += (LESION_NOT_VALIDATED,)
-    reasons += (_standing(bundle.series_model, point),)
+    reasons += (*_own_standing(bundle), _standing(bundle.series_model, point))
     return outcome._replace(reasons=reasons)
+
+
+def _own_standing(bundle: Bundle) -> tuple[str, ...]:
+    """Say what a model of a user's own classes cannot tell of a series."""
+    if not bundle.has_own_classes:
+        return ()
+    reasons = () if bundle.series_model else (NOT_CALIBRATED,)
+    clear = [bundle.classes[place] for place in clear_places(bundle.classes)]
+    if len(clear) < 2:
+        return reasons
+    titles = [info_of(name).title.lower() for name in clear]
+    names = f"{', '.join(titles[:-1])} and {titles[-1]}"
+    return (*reasons, CLEAR_CLASSES.format(names=names))
 
 
 def _standing(model: SeriesModel | None, point: str) -> str:

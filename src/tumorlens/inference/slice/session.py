@@ -501,7 +501,6 @@ def load_model(
     judges: InputKind | None = None,
     *,
     side_by_side: bool = False,
-    own_classes: bool = False,
     precision: str = AUTO,
 ) -> LoadedModel:
     """Load a bundle, ready to run.
@@ -517,8 +516,6 @@ def load_model(
     side_by_side
         Whether most passes will run side by side, see `Session`; a network that sees
         volumes runs alone all the same.
-    own_classes
-        Whether a bundle of a user's own classes will do.
     precision
         Arithmetic of the graph that answers: one of `graph.CHOICES`.
 
@@ -526,7 +523,7 @@ def load_model(
     ------
     BundleError
         Where the bundle is missing, foreign or damaged, or judges another kind
-        of input, or has other classes than the four.
+        of input.
     SettingError
         Where `threads` is less than 1, or the bundle has no such graph.
     """
@@ -537,8 +534,6 @@ def load_model(
             f"not {_INPUTS[judges]}.",
             _HINTS[bundle.judges],
         )
-    if not own_classes:
-        bundle.require_four_classes()
     ood = OodModel.load(bundle.folder / OOD_FILE)
     side_by_side = side_by_side and bundle.judges == "slices"
     session = Session(bundle, threads, side_by_side, precision)

@@ -24,7 +24,7 @@ from tumorlens.inference.bundle.facts import SequenceSum, StudyModel
 from tumorlens.inference.series.by_slices import why_not_sliceable
 from tumorlens.inference.series.decision import SeenSlices, log_odds
 from tumorlens.inference.series.lesion import CODE_ODDS
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX
+from tumorlens.taxonomy import clear_places
 
 MAX_TILT = 10.0
 """Degrees between the slices of two series from which on a volume of nearly even
@@ -163,6 +163,11 @@ def _obstacle(grid: Series, series: Series) -> str:
     if not _reaches(grid, series, places[1]):
         return ELSEWHERE
     return ""
+
+
+def _is_placed(series: Series) -> bool:
+    """Tell whether a series says where in the patient each of its slices lies."""
+    return _places(series) is not None
 
 
 def _places(series: Series) -> list[Placement] | None:
@@ -324,7 +329,11 @@ def _sampled(
     """
     places, place = _places(series), item.placement
     if place is None or places is None:
-        return np.full((item.height, item.width), np.nan, np.float32)
+        # Nothing is compared with a series that has no place but itself.
+        own = [x is item for x in series.slices]
+        plane = plane_of(own.index(True)) if any(own) else None
+        unknown = np.full((item.height, item.width), np.nan, np.float32)
+        return unknown if plane is None else plane
     rows, columns = np.mgrid[: item.height, : item.width].astype(np.float64)
     points = (
         np.array(place.origin)
@@ -448,11 +457,17 @@ def combine(
     grid
         Series whose slices are the common grid.
     parts
-        Series that count, at least one.
+        Series that count, at least one; the grid alone, where it has no place in the
+        patient.
     model
         The bundle's; None where it has none.
     """
-    weights = [slice_weights(grid, part.series, _spots(part)) for part in parts]
+    weights = [
+        slice_weights(grid, part.series, _spots(part))
+        if _is_placed(grid)
+        else np.eye(len(grid.slices))
+        for part in parts
+    ]
     keys = tuple(dict.fromkeys(part.sequence for part in parts))
     members = {
         key: [row for row, part in enumerate(parts) if part.sequence is key]
@@ -468,7 +483,7 @@ def combine(
 
     odds = {key: of_key(key, lambda seen: log_odds(seen.p_tumor)) for key in keys}
     probabilities = {key: of_key(key, lambda seen: seen.probabilities) for key in keys}
-    seen = SeenSlices(grid)
+    seen = SeenSlices(grid, parts[0].seen.classes)
     shares = np.zeros((len(grid.slices), len(keys)))
     total = np.full(len(grid.slices), np.nan)
     for index in range(len(grid.slices)):
@@ -553,14 +568,16 @@ def _fill_probabilities(
     probabilities: Sequence[NDArray[np.float64]],
 ) -> None:
     known = np.isfinite(odds)
-    kinds = np.zeros((len(odds), len(CLASSES)))
-    for column, values in enumerate(probabilities):
-        kinds += shares[:, column : column + 1] * np.nan_to_num(values)
-    kinds[:, NO_TUMOR_INDEX] = 0.0
+    values = np.zeros((len(odds), len(seen.classes)))
+    for column, own in enumerate(probabilities):
+        values += shares[:, column : column + 1] * np.nan_to_num(own)
+    values = np.maximum(values, 1e-12)
+    clear = clear_places(seen.classes)
+    kinds = [place for place in range(len(seen.classes)) if place not in clear]
     p_tumor = 1.0 / (1.0 + np.exp(-odds))
-    kinds *= (p_tumor / np.maximum(kinds.sum(axis=1), 1e-12))[:, None]
-    kinds[:, NO_TUMOR_INDEX] = 1.0 - p_tumor
-    seen.probabilities[known] = kinds[known]
+    for places, share in ((kinds, p_tumor), (clear, 1.0 - p_tumor)):
+        values[:, places] *= (share / values[:, places].sum(axis=1))[:, None]
+    seen.probabilities[known] = values[known]
 
 
 def _fill_counts(

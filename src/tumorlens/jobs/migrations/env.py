@@ -5,7 +5,7 @@ Tested in `tests/jobs/test_database.py`.
 
 from alembic import context
 
-from tumorlens.jobs.tables import Base
+from tumorlens.jobs.database import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -90,8 +90,13 @@ class _BearerFile(AuthBase):
         return again
 
 
-def check_url(url: str) -> str:
+def check_url(url: str, option: str = "--url") -> str:
     """Check the address of a DICOMweb service.
+
+    Parameters
+    ----------
+    url, option
+        The address, and the option that gave it.
 
     Returns
     -------
@@ -108,16 +113,16 @@ def check_url(url: str) -> str:
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        raise SettingError("--url is no address of a server.", form) from None
+        raise SettingError(f"{option} is no address of a server.", form) from None
     if parts.username is not None or parts.password is not None:
         raise SettingError(
-            "--url holds credentials, which other users of this machine can read.",
+            f"{option} holds credentials, which other users of this machine can read.",
             f"Set {USER} and {PASSWORD}, or {TOKEN} or {TOKEN_FILE}.",
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise SettingError(f"--url is {url[:80]!r}, no address of a server.", form)
+        raise SettingError(f"{option} is {url[:80]!r}, no address of a server.", form)
     if parts.query or parts.fragment:
-        raise SettingError("--url has a part behind ? or #.", form)
+        raise SettingError(f"{option} has a part behind ? or #.", form)
     return url.strip().rstrip("/")
 
 
@@ -152,6 +157,33 @@ def credentials(environment: Mapping[str, str]) -> AuthBase | None:
         raise SettingError(f"{missing} is not set.", "Set both or none.")
     # As bytes, for else those that Latin-1 lacks could not be sent.
     return HTTPBasicAuth(user.encode(), password.encode()) if user else None
+
+
+def worklist_credentials(
+    url: str, ups: str, environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Choose the variables of who asks a worklist of procedure steps.
+
+    Parameters
+    ----------
+    url, ups
+        Addresses of the archive and of the worklist.
+    environment
+        The environment.
+
+    Returns
+    -------
+    dict
+        Variables as `credentials` reads them: those that begin with ``TUMORLENS_UPS_``
+        where there are any; else the archive's, where both are one server. No other
+        server is sent these.
+    """
+    names = (USER, PASSWORD, TOKEN, TOKEN_FILE)
+    own = {name: environment.get(name.replace("DICOMWEB", "UPS"), "") for name in names}
+    if any(own.values()):
+        return own
+    one, other = (urlsplit(address.strip())[:2] for address in (url, ups))
+    return {name: environment.get(name, "") for name in names} if one == other else {}
 
 
 def open_session(

@@ -36,7 +36,7 @@ from tumorlens.pacs.dicomweb.responses import (
 )
 from tumorlens.report.dicom.headers import MANUFACTURER, SR_SERIES
 
-_TIMEOUT_SECONDS = (10.0, 120.0)
+TIMEOUT_SECONDS = (10.0, 120.0)
 """Seconds to wait for a connection, and between two pieces of an answer."""
 
 _PAGE = 100
@@ -116,7 +116,7 @@ class Archive:
                 self._url,
                 session,
                 chunk_size=2 * MAX_FILE_BYTES,
-                timeout=_TIMEOUT_SECONDS,
+                timeout=TIMEOUT_SECONDS,
             )
         # It leaves out the port, by which proxies tell servers apart.
         self._client.host = self._host
@@ -130,7 +130,8 @@ class Archive:
     def studies(self, since: date) -> list[StudyEntry]:
         """List the studies with magnetic resonance of that day and later."""
         filters = {"ModalitiesInStudy": "MR", "StudyDate": f"{since:%Y%m%d}-"}
-        studies = self._search(
+        studies = search(
+            self._host,
             "StudyInstanceUID",
             lambda **page: self._client.search_for_studies(
                 search_filters=filters, **page
@@ -149,11 +150,12 @@ class Archive:
         SettingError
             Where the study's UID is none.
         """
-        if not _is_uid(study):
+        if not is_uid(study):
             raise SettingError(
                 f"{study[:80]!r} is no study's UID.", "It has digits and dots."
             )
-        series = self._search(
+        series = search(
+            self._host,
             "SeriesInstanceUID",
             lambda **page: self._client.search_for_series(study, **page),
         )
@@ -211,7 +213,8 @@ class Archive:
         ArchiveError
             Where the server gives none of the files: the last one's error.
         """
-        listed = self._search(
+        listed = search(
+            self._host,
             "SOPInstanceUID",
             lambda **page: self._client.search_for_instances(
                 entry.study, entry.uid, **page
@@ -284,61 +287,13 @@ class Archive:
         uids = {json_text(instance, "SOPInstanceUID") for instance in instances}
         return item.SOPInstanceUID in uids
 
-    def _search(
-        self, keyword: str, ask: Callable[..., list[Any]]
-    ) -> dict[str, dict[str, Any]]:
-        """Search page by page, until nothing new comes.
-
-        Parameters
-        ----------
-        keyword
-            The keyword of the UID that tells entries apart, such as
-            ``SeriesInstanceUID``.
-        ask
-            Takes ``limit`` and ``offset``, and gives a page.
-
-        Returns
-        -------
-        dict
-            Entries in DICOM JSON by their UID; without those that have no valid one.
-
-        Raises
-        ------
-        TooLargeError
-            Where there are more than `MAX_ENTRIES`.
-        ArchiveError
-            Where `archive_errors` says so, or a page has no valid entry.
-        """
-        entries: dict[str, dict[str, Any]] = {}
-        read = 0
-        while True:
-            with archive_errors(self._host):
-                page = ask(limit=_PAGE, offset=read)
-            if not isinstance(page, list):
-                raise not_dicom_error(self._host)
-            read += len(page)
-            before = len(entries)
-            # What has no valid UID cannot be asked for.
-            valid = {uid: x for x in page if _is_uid(uid := json_text(x, keyword))}
-            if page and not valid:
-                raise not_dicom_error(self._host)
-            entries |= {uid: x for uid, x in valid.items() if uid not in entries}
-            # A server that knows no offset sends the same page again.
-            if len(entries) == before:
-                return entries
-            if len(entries) > MAX_ENTRIES:
-                raise TooLargeError(
-                    f"{self._host} lists more than {MAX_ENTRIES} entries.",
-                    "Ask for fewer days.",
-                )
-
     def _image(self, entry: SeriesEntry, uid: str) -> bytes:
         path = f"/studies/{entry.study}/series/{entry.uid}/instances/{uid}"
         with archive_errors(self._host):
             answer = self._session.get(
                 self._url + path,
                 headers={"Accept": _ANY_DICOM},
-                timeout=_TIMEOUT_SECONDS,
+                timeout=TIMEOUT_SECONDS,
             )
             answer.raise_for_status()
         data = single_file(answer.headers.get("Content-Type", ""), answer.content)
@@ -347,7 +302,58 @@ class Archive:
         return data
 
 
-def _is_uid(value: str) -> bool:
+def search(
+    host: str, keyword: str, ask: Callable[..., Any]
+) -> dict[str, dict[str, Any]]:
+    """Search page by page, until nothing new comes.
+
+    Parameters
+    ----------
+    host
+        Name and port of the server, which messages state.
+    keyword
+        The keyword of the UID that tells entries apart, such as
+        ``SeriesInstanceUID``.
+    ask
+        Takes ``limit`` and ``offset``, and gives a page.
+
+    Returns
+    -------
+    dict
+        Entries in DICOM JSON by their UID; without those that have no valid one.
+
+    Raises
+    ------
+    TooLargeError
+        Where there are more than `MAX_ENTRIES`.
+    ArchiveError
+        Where `archive_errors` says so, or a page has no valid entry.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    read = 0
+    while True:
+        with archive_errors(host):
+            page = ask(limit=_PAGE, offset=read)
+        if not isinstance(page, list):
+            raise not_dicom_error(host)
+        read += len(page)
+        before = len(entries)
+        # What has no valid UID cannot be asked for.
+        valid = {uid: x for x in page if is_uid(uid := json_text(x, keyword))}
+        if page and not valid:
+            raise not_dicom_error(host)
+        entries |= {uid: x for uid, x in valid.items() if uid not in entries}
+        # A server that knows no offset sends the same page again.
+        if len(entries) == before:
+            return entries
+        if len(entries) > MAX_ENTRIES:
+            raise TooLargeError(
+                f"{host} lists more than {MAX_ENTRIES} entries.",
+                "Ask for fewer days.",
+            )
+
+
+def is_uid(value: str) -> bool:
     """Tell whether a text is a UID (DICOM PS3.5, 9.1)."""
     return len(value) <= 64 and _UID.fullmatch(value) is not None
 

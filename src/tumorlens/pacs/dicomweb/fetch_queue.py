@@ -6,11 +6,60 @@ Tested in `tests/pacs/test_queue.py`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
 
 from tumorlens.errors import ArchiveError
 from tumorlens.jobs.artifacts import StagedFile
-from tumorlens.jobs.tables import JobState
+from tumorlens.jobs.database import Job, JobState
 from tumorlens.pacs.queue import FETCH, IMAGE, KIND, SeriesQueue
+from tumorlens.report.dicom.finding import SentResult
+
+ORDER = "order"
+"""Kind of the jobs that are steps of a worklist; over from the first."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A step of a worklist that is ours.
+
+    Parameters
+    ----------
+    transaction
+        UID by which it is claimed; nobody else knows it.
+    series
+        Study and series UIDs of what is to be judged.
+    began
+        When it was taken, in seconds since 1970.
+    item
+        What its end repeats of the step, in DICOM JSON; nothing of the patient.
+    is_claimed
+        Whether it is known to be claimed.
+    """
+
+    transaction: str
+    series: tuple[tuple[str, str], ...]
+    began: float
+    item: dict[str, Any]
+    is_claimed: bool = False
+
+
+class Outcome(NamedTuple):
+    """How far a series is: not over yet, given up, or over with results.
+
+    Parameters
+    ----------
+    is_open, has_failed
+        Whether something is still to be done; whether it was given up.
+    results
+        What has arrived at the archive.
+    """
+
+    is_open: bool
+    has_failed: bool = False
+    results: tuple[SentResult, ...] = ()
 
 
 class FetchQueue(SeriesQueue):
@@ -36,6 +85,46 @@ class FetchQueue(SeriesQueue):
         """Tell how often a series was missed."""
         job = self.jobs.named(KIND, series)
         return 0 if job is None else job.attempts
+
+    def outcome(self, series: str) -> Outcome:
+        """Tell how far a series is."""
+        job = self.jobs.named(KIND, series)
+        if job is None or not job.state.is_over:
+            return Outcome(is_open=True)
+        if job.state is not JobState.DONE:
+            return Outcome(is_open=False, has_failed=True)
+        return Outcome(is_open=False, results=self._earlier(job))
+
+    def orders(self) -> dict[str, Order]:
+        """Give the steps that are ours, by their UIDs."""
+        with self._database.reading() as session:
+            rows = session.scalars(
+                select(Job).where(Job.kind == ORDER).order_by(Job.number)
+            ).all()
+        return {
+            row.key or "": Order(
+                row.document["transaction"],
+                tuple((study, series) for study, series in row.document["series"]),
+                row.document["began"],
+                row.document["item"],
+                row.document["is_claimed"],
+            )
+            for row in rows
+        }
+
+    def keep_order(self, uid: str, order: Order) -> None:
+        """Keep a step that is to be claimed, or was."""
+        with self._database.transaction() as session:
+            row = self.jobs.locked(session, Job.kind == ORDER, Job.key == uid)
+            if row is None:
+                row = self.jobs.add(ORDER, ORDER, key=uid, state=JobState.DONE)
+            row.document = asdict(order)
+
+    def drop_order(self, uid: str) -> None:
+        """Forget a step that is over, or not ours after all."""
+        job = self.jobs.named(ORDER, uid)
+        if job is not None:
+            self.jobs.remove([job.id])
 
     def add_whole(
         self, series: str, images: Iterable[bytes | None], *, partly: bool = False

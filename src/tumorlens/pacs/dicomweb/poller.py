@@ -46,6 +46,9 @@ class Poller:
     orders
         Gives the StudyInstanceUIDs of which an analysis is ordered: these alone are
         taken then, of whatever day. It raises `ConnectionError` where nobody says.
+    wants
+        Tells which series of these studies are ordered, of which a report may be
+        there; by default all that have none.
     """
 
     def __init__(
@@ -54,11 +57,13 @@ class Poller:
         queue: FetchQueue,
         days: int,
         orders: Callable[[], set[str]] | None = None,
+        wants: Callable[[SeriesEntry], bool] | None = None,
     ) -> None:
         self._archive = archive
         self._queue = queue
         self._days = days
         self._orders = orders
+        self._wants = wants
         # Images of each study that has nothing left to take, and of each series that
         # is waited for, by its study, at the last look.
         self._settled: dict[str, int | None] = {}
@@ -142,8 +147,12 @@ class Poller:
         left = {entry: due for entry, due in dues.items() if due is not None}
         if not left:
             return True
-        judged = self._archive.judged(listed)
-        left = {entry: due for entry, due in left.items() if entry.uid not in judged}
+        if self._wants is None:
+            judged = self._archive.judged(listed)
+            wanted = [entry for entry in left if entry.uid not in judged]
+        else:
+            wanted = list(filter(self._wants, left))
+        left = {entry: left[entry] for entry in wanted}
         taken = [
             due == 0 and self._is_complete(entry) and self._take(entry)
             for entry, due in left.items()

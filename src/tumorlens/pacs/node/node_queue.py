@@ -22,7 +22,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import BusyError
-from tumorlens.jobs.tables import OVER, Artifact, Job, JobState
+from tumorlens.jobs.database import OVER, Artifact, Job, JobState
 from tumorlens.pacs.node.commitment import CommitmentReport, CommitmentRequest
 from tumorlens.pacs.queue import (
     ANSWER,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tumorlens.taxonomy import Answer, Finding, TumorClass
+from tumorlens.taxonomy import Answer, Finding, OwnClass, TumorClass
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept
@@ -53,6 +53,10 @@ PERCENT = Term("%", "UCUM", "Percent")
 DECISION = Term("DECISION", OWN_SCHEME, "Decision")
 TUMOR_PROBABILITY = Term("TUMOR-PROBABILITY", OWN_SCHEME, "Probability of tumor")
 
+NO_CODE = (
+    "The kind is a class of the model's own ({names}), which has no code: it stands as "
+    "text, and the finding is coded as a neoplasm."
+)
 _KINDS: dict[tuple[Finding, ...], Term] = {
     (TumorClass.GLIOMA,): GLIOMA,
     (TumorClass.MENINGIOMA,): MENINGIOMA,
@@ -70,7 +74,18 @@ def finding_type(finding: Answer, kinds: tuple[Finding, ...]) -> Term:
     """Say what is present, absent or undetermined: a neoplasm, or which."""
     if finding is Answer.LESION:
         return ABNORMAL_STRUCTURE
+    # What a class of a user's own means, its name alone does not tell.
+    if any(isinstance(name, OwnClass) for name in kinds):
+        return NEOPLASM
     return _KINDS.get(kinds, NEOPLASM)
+
+
+def uncoded_kinds(kinds: tuple[Finding, ...]) -> tuple[str, ...]:
+    """Say that kinds have names of a user's own, which no code tells."""
+    names = [str(name) for name in kinds if isinstance(name, OwnClass)]
+    if not names:
+        return ()
+    return (NO_CODE.format(names=", ".join(map(repr, names))),)
 
 
 def presence(finding: Answer) -> Term:
@@ -80,4 +95,5 @@ def presence(finding: Answer) -> Term:
 
 def site(kinds: tuple[Finding, ...]) -> Term:
     """Say where it is, as far as the kinds tell."""
-    return PITUITARY if kinds == (TumorClass.PITUITARY,) else BRAIN
+    is_pituitary = len(kinds) == 1 and kinds[0] is TumorClass.PITUITARY
+    return PITUITARY if is_pituitary else BRAIN

@@ -49,7 +49,8 @@ class DicomFinding:
         Calibrated probability of any tumour, 0 to 1; None where the series was
         refused.
     p_class
-        Calibrated probability of the most probable class, 0 to 1; None likewise.
+        Calibrated probability of the likeliest kind, or that there is no tumour, 0 to
+        1, whichever is greater; None likewise.
     algorithm, version
         Name and version of the model.
     operating_point

@@ -18,12 +18,15 @@ from tumorlens.imaging.geometry import (
     in_grid,
     with_blank_slices,
 )
-from tumorlens.inference.series.decision import SeriesPrediction
+from tumorlens.inference.series.decision import SeriesPrediction, p_tumor_of
 from tumorlens.inference.series.lesion import Lesion, Side
 from tumorlens.inference.slice.prediction import Failure
-from tumorlens.report.slice.document import RESEARCH_USE, failure_to_json
+from tumorlens.report.slice.document import (
+    RESEARCH_USE,
+    failure_to_json,
+    tumor_classes_of,
+)
 from tumorlens.report.words import series_headline
-from tumorlens.taxonomy import CLASSES, TumorClass
 
 SERIES_SCHEMA = "tumorlens-scan/1"
 
@@ -50,16 +53,18 @@ def series_to_json(
         whether `reasons` state how far off sizes were in series with an outline.
         Where the series was refused, `predicted`, `kinds`, `probabilities` and
         `p_tumor` are null, and what the network gave stands under `raw`; where nothing
-        could be judged, `not_judged` says why, and `raw` is null too.
+        could be judged, `not_judged` says why, and `raw` is null too. Where the classes
+        are a user's own and anything was judged, `tumor_classes` names those that are
+        tumours.
     """
     values = finding.raw_probabilities
     shares = ("p_tumor", *(f"p_{name}" for name in taxonomy.Lesion))
     numbers: dict[str, Any] = dict.fromkeys(("predicted", "probabilities", *shares))
     if values is not None:
         numbers = {
-            "predicted": max(CLASSES, key=lambda name: values[name]).value,
-            "probabilities": {name.value: values[name] for name in CLASSES},
-            "p_tumor": 1.0 - values[TumorClass.NO_TUMOR],
+            "predicted": max(values, key=lambda name: values[name]).value,
+            "probabilities": {name.value: share for name, share in values.items()},
+            "p_tumor": p_tumor_of(values),
             **{
                 f"p_{name}": finding.other_lesions.get(name) for name in taxonomy.Lesion
             },
@@ -100,6 +105,7 @@ def series_to_json(
         "model_precision": finding.model_precision,
         "seconds": round(finding.seconds, 3),
         "raw": raw,
+        **tumor_classes_of(values or ()),
         "research_use_only": RESEARCH_USE,
     }
 

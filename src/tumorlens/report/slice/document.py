@@ -112,7 +112,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "model_precision": prediction.model_precision,
         "ms": round(_finite(prediction.milliseconds), 3),
         "raw": raw,
-        **_tumor_classes(decision.raw_probabilities),
+        **tumor_classes_of(decision.raw_probabilities),
         "research_use_only": RESEARCH_USE,
         **(
             {}
@@ -252,7 +252,8 @@ def _numbers_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return document.get("raw") or document
 
 
-def _tumor_classes(values: Iterable[ClassName]) -> dict[str, list[str]]:
+def tumor_classes_of(values: Iterable[ClassName]) -> dict[str, list[str]]:
+    """Give the key `tumor_classes` of a document; nothing of it for the four."""
     tumors = [x.value for x in values if isinstance(x, OwnClass) and x.is_tumor]
     return {"tumor_classes": tumors} if tumors else {}
 

@@ -21,7 +21,7 @@ STUDY_SCHEMA = "tumorlens-study/1"
 _SHARED = (
     *("finding", "kinds", "headline", "decision", "predicted", "probabilities"),
     *("p_tumor", "p_other", "p_vascular", "raw", "not_judged", "operating_point"),
-    *("reasons", "notes", "run"),
+    *("tumor_classes", "reasons", "notes", "run"),
     *("key_slices", "slice_p_tumor", "lesion", "size_measured"),
 )
 """Keys that say of a study what they say of a series, on the common grid."""

@@ -36,10 +36,10 @@ from tumorlens.imaging.formats import (
     SUFFIXES,
     display_name,
     format_of,
+    is_archive,
     is_dicom,
     is_dicomdir,
     is_raster,
-    is_zip,
 )
 from tumorlens.imaging.limits import check_file_size
 
@@ -495,7 +495,7 @@ def _read_header(file: ArchiveFile, asked_for: bool) -> FileHeader:
         return FileHeader(True)
     name = file.location.lower()
     is_picture = (
-        name.endswith(_ENDINGS) or format_of(head) is not None or is_zip(head)
+        name.endswith(_ENDINGS) or format_of(head) is not None or is_archive(head)
     ) and not is_dicomdir(head)
     is_several = is_picture and not (is_raster(head) or name.endswith(_PICTURES))
     slices = _SLICES_OF_A_VOLUME if is_several else 1

@@ -145,12 +145,14 @@ def _name_own_classes(schemas: Json, names: list[str]) -> None:
         if node.get("required") == four:
             share = node["properties"][four[0]]
             node["required"], node["properties"] = names, dict.fromkeys(names, share)
+    for model in ("Prediction", "ScanFinding", "StudyFinding"):
+        schemas[model]["properties"]["tumor_classes"] = {
+            "type": "array",
+            "items": {"enum": names},
+            "description": "Which of the model's own classes are tumours.",
+        }
+    # Of a series in which nothing was judged there are no classes.
     schemas["Prediction"]["required"].append("tumor_classes")
-    schemas["Prediction"]["properties"]["tumor_classes"] = {
-        "type": "array",
-        "items": {"enum": names},
-        "description": "Which of the model's own classes are tumours.",
-    }
 
 
 def _weights_sentence(bundle: Bundle) -> tuple[str, ...]:

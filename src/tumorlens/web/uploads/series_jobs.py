@@ -24,6 +24,7 @@ from tumorlens.errors import (
     TooLargeError,
     TumorLensError,
 )
+from tumorlens.imaging.bids import MAX_SIDECAR_BYTES
 from tumorlens.imaging.limits import check_file_size
 from tumorlens.imaging.read import read_collection, read_study
 from tumorlens.imaging.study import (
@@ -36,9 +37,9 @@ from tumorlens.imaging.study import (
 from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.study.classifier import StudyClassifier
+from tumorlens.jobs.database import Job, JobState
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.jobs.queue import JobLostError, Progress, Worker
-from tumorlens.jobs.tables import Job, JobState
 from tumorlens.operations.drift import observe_series, reference_rates
 from tumorlens.operations.metrics import Metrics
 from tumorlens.report.series.document import series_to_json, write_evidence
@@ -419,13 +420,24 @@ def _read(files: Mapping[str, Path], label: str) -> Study:
     """Read what was sent: a single file of any format, or several as one study."""
     if len(files) == 1:
         return read_study(next(iter(files.values())), label)
-    return read_collection(_contents(files, label), label)
+    sidecars: dict[str, bytes] = {}
+    contents = _contents(files, label, sidecars)
+    return read_collection(contents, label, sidecars=sidecars)
 
 
-def _contents(files: Mapping[str, Path], label: str) -> Iterator[tuple[str, bytes]]:
-    for number, path in files.items():
-        name = f"{label}#{int(number)}"
+def _contents(
+    files: Mapping[str, Path], label: str, sidecars: dict[str, bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """Give name and content of each file; `sidecars` gets those of volumes."""
+    for stored, path in files.items():
+        if stored.endswith(".json"):
+            continue
+        number, _, plain = stored.partition("_")
+        name = f"{label}#{int(number)}" + (f"/{plain}" if plain else "")
         check_file_size(path.stat().st_size, name)
+        sidecar = files.get(f"{number}.json")
+        if sidecar is not None and sidecar.stat().st_size <= MAX_SIDECAR_BYTES:
+            sidecars[name] = sidecar.read_bytes()
         yield name, path.read_bytes()
 
 

@@ -32,18 +32,18 @@ from tumorlens.errors import (
 from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.jobs.accounts import AccountStore, TokenStore
 from tumorlens.jobs.artifacts import Stage
+from tumorlens.jobs.database import Artifact, Job, JobState
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore, Retention
-from tumorlens.jobs.tables import Artifact, Job, JobState
 from tumorlens.operations.audit import FILE as AUDIT_FILE
 from tumorlens.operations.audit import AuditTrail
+from tumorlens.report.feedback import KEY as FEEDBACK
+from tumorlens.report.feedback import Feedback
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json
 from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.settings import SETTINGS
 from tumorlens.web.security import ADDRESS, ANYONE
 from tumorlens.web.uploads import webhooks
-from tumorlens.web.uploads.feedback import KEY as FEEDBACK
-from tumorlens.web.uploads.feedback import Feedback
 from tumorlens.web.uploads.store_0_1 import OLDER_INDEX, read_older, remove_older
 from tumorlens.web.uploads.upload import (
     PICTURES,

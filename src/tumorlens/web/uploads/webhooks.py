@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from tumorlens.errors import SettingError
+from tumorlens.jobs.database import Job, JobState
 from tumorlens.jobs.queue import JobLostError, JobQueue, RetryPolicy
-from tumorlens.jobs.tables import Job, JobState
 from tumorlens.settings import SETTINGS
 
 WEBHOOK = "webhook"

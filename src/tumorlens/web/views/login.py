@@ -20,7 +20,7 @@ from flask import (
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from tumorlens.jobs.tables import Account
+from tumorlens.jobs.database import Account
 from tumorlens.web.app_state import app_state
 from tumorlens.web.oidc import OidcLogin, oidc_login
 

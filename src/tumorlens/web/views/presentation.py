@@ -16,10 +16,12 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import ALL_SEQUENCES
 from tumorlens.inference.slice.decision import Decision
 from tumorlens.report import words
+from tumorlens.report.feedback import Feedback
 from tumorlens.report.page_parts import LESION_GROUPS, OPERATING_GROUPS
 from tumorlens.report.series.document import lesion_from_json
 from tumorlens.report.slice.document import (
     answers_from_json,
+    classes_of,
     csv_cells,
     csv_columns,
 )
@@ -31,13 +33,11 @@ from tumorlens.taxonomy import (
     ClassName,
     Finding,
     Lesion,
-    TumorClass,
     Verdict,
     decision_title,
     info_of,
 )
 from tumorlens.web.app_state import app_state
-from tumorlens.web.uploads.feedback import Feedback
 from tumorlens.web.uploads.upload import State, Upload
 
 STATES = {
@@ -110,7 +110,7 @@ def analysis_row(analysis: Upload) -> dict[str, Any]:
 
 
 def shade_of(document: Mapping[str, Any]) -> str:
-    """Name the colour of a slice's answer; a user's own class has its finding's."""
+    """Name the colour of an answer; that of a user's own class is its finding's."""
     key = "finding" if "tumor_classes" in document else "decision"
     shade: str = document[key]
     return shade
@@ -153,7 +153,7 @@ def upload_row(upload: Upload) -> dict[str, Any]:
         row["notes"] = [words.counted(len(upload.series), "series", "series")]
     finding = first["finding"]
     if finding is not None:
-        row["decision"] = finding["decision"]
+        row["decision"] = shade_of(finding)
         row["title"] = headline(finding)
         row["answer"] = decision_title(finding["decision"])
         # Documents of version 0.1 have a number for what was refused, too.
@@ -347,7 +347,7 @@ def series_glance_rows(document: dict[str, Any]) -> list[GlanceRow]:
     if finding is Answer.NOT_BRAIN_MRI or not probabilities:
         return []
     shares: dict[Finding, float] = {
-        TumorClass(name): value for name, value in probabilities.items()
+        name: probabilities[name] for name in classes_of(document)
     }
     return _glance(document["p_tumor"], kinds, shares)
 

@@ -25,12 +25,12 @@ from tumorlens.errors import (
     TooSlowError,
 )
 from tumorlens.inference.slice.prediction import Failure
+from tumorlens.report.feedback import KEY as FEEDBACK
+from tumorlens.report.feedback import Feedback, require_markable
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.web.app_state import app_state
 from tumorlens.web.security import listed_owner
-from tumorlens.web.uploads.feedback import KEY as FEEDBACK
-from tumorlens.web.uploads.feedback import Feedback
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.presentation import session_rows
 
@@ -156,16 +156,10 @@ def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
     NotReadyError
         The series or its scan is still being judged (409).
     """
-    if "tumor_classes" in upload.document:
-        raise InputError(
-            "Results of a model with classes of its own cannot be marked.",
-            "Keep what they show in a manifest of your own.",
-        )
-    decision: str = (
-        upload.document["decision"]
-        if index is None
-        else judged_series(upload, index)["finding"]["decision"]
-    )
+    document = upload.document
+    if index is not None:
+        document = judged_series(upload, index)["finding"]
+    require_markable(document)
     sent: object = request.form.to_dict() or request.get_json(silent=True)
     values: dict[Any, Any] = sent if isinstance(sent, dict) else {}
     correct, finding = values.get("correct"), values.get("finding")
@@ -176,7 +170,7 @@ def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
             "The request does not say whether the result is right.",
             "Send 'correct' as true or false, and 'finding' as text where it is known.",
         )
-    feedback = Feedback.on(decision, correct, finding, time.time())
+    feedback = Feedback.on(document["decision"], correct, finding, time.time())
     app_state().store.mark(upload, feedback, index)
     app_state().metrics.feedback.labels("yes" if correct else "no").inc()
     return feedback.to_json()

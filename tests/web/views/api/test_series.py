@@ -32,8 +32,8 @@ from tests.samples.uploads import form
 from tumorlens import Prediction, SeriesClassifier
 from tumorlens.errors import OutputError
 from tumorlens.imaging.read import read_study
+from tumorlens.jobs.database import Job, JobState
 from tumorlens.jobs.queue import RetryPolicy
-from tumorlens.jobs.tables import Job, JobState
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import Settings
 from tumorlens.web.app import create_app
@@ -582,3 +582,30 @@ def test_clients_at_a_time_get_their_own_answers(app: Flask) -> None:
 
 def test_the_drawn_scan_has_the_lesion_where_the_tests_say() -> None:
     assert head_slices()[4, 110, 90] > 200
+
+
+def test_names_of_files_tell_masks_and_sequences_and_no_person(
+    client: FlaskClient,
+) -> None:
+    # Two volumes of one place, so that only names and the sidecar tell them apart.
+    files = (
+        ("DOE^JANE_seg.nii.gz", nifti()),
+        ("DOE^JANE_FLAIR.nii.gz", nifti()),
+        ("DOE^JANE_a.nii.gz", nifti()),
+        ("DOE^JANE_a.json", b'{"SeriesDescription": "T1 axial"}'),
+    )
+    sent = client.post(URL, **form(*files))
+    assert sent.status_code == 202
+    found = finish(client, sent.headers["Location"])
+    assert found["state"] == "done"
+    assert found["notes"] == [
+        "1 file was left out: it is a mask or segmentation of another volume."
+    ]
+    assert [item["sequence"] for item in found["series"]] == [None, "T1"]
+    study = client.get(found["links"]["study"])
+    assert study.json is not None
+    flair, t1 = study.json["series"]
+    assert flair["sequence_by"]["file_name"] == "FLAIR"
+    assert flair["file"].endswith("#2/FLAIR.nii.gz")
+    assert t1["file"].endswith("#3")
+    assert "DOE" not in study.text + client.get(sent.headers["Location"]).text

@@ -9,13 +9,13 @@ from flask import Blueprint, Response, jsonify, request, url_for
 
 from tumorlens.errors import InputError, TooSlowError
 from tumorlens.inference.slice.prediction import Failure, Prediction
+from tumorlens.report.feedback import KEY as FEEDBACK
 from tumorlens.report.slice.document import failure_to_json
 from tumorlens.report.slice.overlay import encode_png, grey_png, render_overlay
 from tumorlens.web.app_state import app_state
 from tumorlens.web.idempotency import answer_key
 from tumorlens.web.intake import judge_pictures
 from tumorlens.web.security import api_owner
-from tumorlens.web.uploads.feedback import KEY as FEEDBACK
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.responses import (
     listed_page,

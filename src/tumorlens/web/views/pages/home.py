@@ -15,11 +15,7 @@ from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report import words
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response
-from tumorlens.web.intake import (
-    check_series_are_judged,
-    judge_pictures,
-    queue_study,
-)
+from tumorlens.web.intake import judge_pictures, queue_study
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views.examples import EXAMPLES, Example, examples_note
@@ -54,9 +50,7 @@ def show() -> str:
         rows=session_rows(pictures, scans, store.copies(pictures)),
         deletion=store.deletion(owner),
         examples=[
-            (item, item.has_trained(bundle.provenance))
-            for item in EXAMPLES.values()
-            if not (item.is_series and bundle.has_own_classes)
+            (item, item.has_trained(bundle.provenance)) for item in EXAMPLES.values()
         ],
         examples_note=examples_note(bundle.provenance),
         words=words,
@@ -74,14 +68,13 @@ def weights_licence() -> Response:
 
 @blueprint.post("/examples/<name>")
 def judge_example(name: str) -> AnyResponse:
-    """Judge one of the examples: 303 to its page, 404, or 422 for a series."""
+    """Judge one of the examples: 303 to its page, or 404."""
     example = EXAMPLES.get(name)
     if example is None:
         raise NotFound
     point = request.form.get("operating_point") or None
     origin = {"example": name}
     if example.is_series:
-        check_series_are_judged()
         with example.path.open("rb") as file:
             sent = [FileStorage(file, example.sent_as)]
             scan = queue_study(sent, ensure_session_id(), point, origin)

@@ -20,13 +20,14 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from tumorlens.errors import MissingFileError, SeveralPeopleError
 from tumorlens.report import words
+from tumorlens.report.feedback import KEY as FEEDBACK
+from tumorlens.report.slice.document import classes_of
 from tumorlens.report.slice.overlay import color_scale
-from tumorlens.taxonomy import CLASSES, INFO, Verdict
+from tumorlens.taxonomy import Verdict, info_of
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import wants_json
 from tumorlens.web.intake import queue_study, receive_study
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
-from tumorlens.web.uploads.feedback import KEY as FEEDBACK
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views import presentation
 from tumorlens.web.views.examples import example_of
@@ -255,7 +256,7 @@ def _compared(upload: Upload, number: str) -> dict[str, Any]:
         "url": url_for("series.show", scan_id=upload.id, series=facts["index"] + 1),
         # Documents of version 0.1 name none.
         "patient": facts.get("patient"),
-        "decision": finding["decision"],
+        "decision": presentation.shade_of(finding),
         "answer": presentation.headline(finding),
         "p_tumor": words.percent(glance[0][1]) if glance else None,
         "viewer": _viewer(upload, facts),
@@ -309,11 +310,12 @@ def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
     place = {"scan_id": upload.id, "index": facts["index"]}
     example = example_of(upload.document)
     probabilities = finding["probabilities"]
+    refused = finding["decision"] == Verdict.NOT_BRAIN_MRI
     # A model of volumes says nothing of single slices.
     whole = bool(probabilities) and set(finding["slice_p_tumor"]) == {None}
     return {
         "finding": finding,
-        "refused": finding["decision"] == Verdict.NOT_BRAIN_MRI,
+        "refused": refused,
         "whole": whole,
         "warnings": presentation.warnings(
             finding, upload.document["notes"], bundle.version
@@ -323,7 +325,7 @@ def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
         "example_trained": example and example.has_trained(bundle.provenance),
         "point": bundle.operating_points.get(finding["operating_point"]),
         "probabilities": probabilities
-        and [(INFO[name], probabilities[name.value]) for name in CLASSES],
+        and [(info_of(name), probabilities[name]) for name in classes_of(finding)],
         "curve": curve_of(finding["slice_p_tumor"], finding["run"]),
         "scale": overlay_colors(),
         "viewer": {
@@ -338,9 +340,12 @@ def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
         ],
         "others": _others(upload, facts),
         "place": place,
-        # The worker writes on a scan until it is over.
-        "feedback": presentation.feedback_card(upload, facts.get(FEEDBACK))
-        if upload.state.is_over
+        # The worker writes on a scan until it is over, and what readers mark teaches
+        # models of the four classes.
+        "feedback": presentation.feedback_card(
+            upload, facts.get(FEEDBACK), refused=refused
+        )
+        if upload.state.is_over and "tumor_classes" not in finding
         else None,
     }
 

@@ -22,6 +22,7 @@ from tumorlens.imaging.preprocess.framing import view_pixels
 from tumorlens.imaging.study import PictureView, Series, Slice, Study
 from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report import words
+from tumorlens.report.feedback import KEY as FEEDBACK
 from tumorlens.report.slice.overlay import (
     OverlayKind,
     encode_png,
@@ -34,7 +35,6 @@ from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
 from tumorlens.web.intake import PIXEL_ASPECT, judge_pictures, judge_slice
 from tumorlens.web.security import NOBODY, ensure_session_id, session_id
-from tumorlens.web.uploads.feedback import KEY as FEEDBACK
 from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views.examples import example_of
 from tumorlens.web.views.presentation import (
