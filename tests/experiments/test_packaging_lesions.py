@@ -10,8 +10,9 @@ import pytest
 
 from tests.samples.heads import TINY, draw_two_folds
 from tumorlens.data.manifest import Record
+from tumorlens.evaluation.explanations import measure_faithfulness
 from tumorlens.evaluation.performance.by_sequence import sequence_figures
-from tumorlens.evaluation.scored_slices import score_records
+from tumorlens.evaluation.scored_slices import MeasuredBundle, score_records
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import Bundle
@@ -115,3 +116,16 @@ def test_other_lesions_are_scored_beside_the_classes(
     )
     kinds = sequence_figures(everything)["kinds"]
     assert {name.split()[0] for name in kinds} == {"other", "vascular"}
+
+
+def test_maps_of_another_kind_of_tumour_are_measured(
+    bundle: Bundle, records: list[Record]
+) -> None:
+    """What such a map marks is deleted as well, though it is of none of the three."""
+    classifier = load_classifier(bundle.folder, threads=1)
+    likely_other = np.where(np.array(FINDINGS) == Lesion.OTHER, 20.0, 0.0)
+    calibration = replace(bundle.calibration, bias=tuple(likely_other.tolist()))
+    classifier.bundle = replace(classifier.bundle, calibration=calibration)
+    found = measure_faithfulness([MeasuredBundle(classifier, records)], len, count=3)
+    # Its own probability is followed, and nothing is deleted yet at the start.
+    assert found["deletion"]["deletion"]["evidence"]["curve"][0] > 0.9

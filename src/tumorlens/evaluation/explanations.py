@@ -140,7 +140,7 @@ def with_network(cases: Sequence[Case]) -> Iterator[tuple[Session, Case]]:
 def _case(classifier: Classifier, record: Record, slice_: Slice) -> Case:
     (judged,) = classifier.predict_study(Study((Series((slice_,)),)))
     pixels, crop = prepare(slice_.pixels, classifier.bundle.preprocessing)
-    column = CLASSES.index(judged.explanation.explained)
+    column = classifier.bundle.findings.index(judged.explanation.explained)
     return Case(record, slice_, pixels, crop, column, classifier.bundle)
 
 
@@ -289,9 +289,12 @@ def _curves(session: Session, case: Case, seed: int) -> NDArray[np.float64]:
     calibration = case.bundle.calibration
     pooled = pool_evidence(outputs.evidence, calibration.evidence_cells)
     shares = sequence_shares(outputs, case.bundle)
-    probabilities = class_view(
-        calibrated_probabilities(outputs.logits, pooled, calibration, shares)
+    probabilities = calibrated_probabilities(
+        outputs.logits, pooled, calibration, shares
     )
+    # A lesion of another kind has no place among the four classes.
+    if case.column < len(CLASSES):
+        probabilities = class_view(probabilities)
     return probabilities[:, case.column].reshape(2, len(ORDERS), len(SHARES))
 
 
