@@ -14,7 +14,7 @@ NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 	"TumorLens needs Python 3.11 or newer. Run: sudo apt install python3" >&2; exit 1; }
 
 .PHONY: serve test check bench fuzz soak docs docs-site wheel-check release-check \
-	wheelhouse deploy-check audit sbom reproduce sequences beside scans strangers \
+	wheelhouse deploy-check audit sbom reproduce open beside scans strangers \
 	clinical federated federation test-federated validation clean
 
 serve: $(SERVE)/.ready
@@ -104,12 +104,17 @@ sbom: pyproject.toml constraints.txt
 	build/sbom-tool/bin/cyclonedx-py environment --pyproject pyproject.toml \
 		--output-reproducible --of JSON -o build/sbom.json build/sbom/bin/python
 
-# The shipped model, from the data sets to the bundle runs/reproduced/folds/bundle:
-# an hour and a half on 2 fast cores. It goes on where it was stopped. TUMORLENS_DATA
-# names the folder of the sets.
+# The shipped model, from the data sets to the bundle runs/reproduced/folds/bundle: some
+# three hours on 2 fast cores. Each of its five folds leaves out patients, hospitals and
+# one or two of the eight other kinds of brain44. It goes on where it was stopped.
+# TUMORLENS_DATA names the folder of the sets. The tables go to folds/report.
 REPRODUCED := runs/reproduced
-RECIPE := --epochs 30 --early-share 0.5 --final-rate 0.3 --ema 0.999 \
-	--transplant-share 0.12
+RECIPE := --network evidence-net-sequences --epochs 30 --early-share 0.75 \
+	--final-rate 0.3 --ema 0.999 --transplant-share 0.12
+KINDS := --keep schwannoma=0 --keep tuberculoma=0 --keep neurocytoma=1 \
+	--keep carcinoma=2 --keep papilloma=3 --keep germinoma=3 \
+	--keep medulloblastoma=4 --keep granuloma=4
+KEPT := --keep CS=0 --keep FG=0 --keep ixi=1 --keep volumes=2
 # Runs at the same time, each with one thread.
 JOBS ?= 2
 LENS := $(TEST)/bin/tumorlens
@@ -118,61 +123,33 @@ LENS := $(TEST)/bin/tumorlens
 VOLUNTEER := $(REPRODUCED)/series/volumes
 # With one thread TensorFlow adds in one order: the same weights, bit for bit.
 TRAIN := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 $(LENS) train
-reproduce: $(TEST)/.ready
-	@test -d "$(TUMORLENS_DATA)" || { echo "Set TUMORLENS_DATA to the folder of \
-the data sets (cheng, lgg, notumor, brisc_notumor, volumes)." >&2; exit 1; }
-	mkdir -p $(REPRODUCED)
-	$(LENS) data slices $(TUMORLENS_DATA)/volumes/IXI*.nii.gz \
-		--label no_tumor --source ixi --out $(REPRODUCED)/ixi
-	$(LENS) data slices $(TUMORLENS_DATA)/volumes/t1_crop.nii.gz \
-		$(TUMORLENS_DATA)/volumes/long_patient20_study2_T1W.nii.gz \
-		--label no_tumor --source volumes --out $(REPRODUCED)/volumes
-	mkdir -p $(VOLUNTEER)
-	ln -sfn $(abspath $(TUMORLENS_DATA))/dicom/volunteer $(VOLUNTEER)/no_tumor
-	$(LENS) data manifest $(VOLUNTEER) --out $(REPRODUCED)/volunteer.csv
-	$(LENS) data manifest $(TUMORLENS_DATA) \
-		--set cheng --set lgg --set notumor --set brisc_notumor \
-		--also $(REPRODUCED)/ixi/ixi.csv \
-		--also $(REPRODUCED)/volumes/volumes.csv \
-		--also $(REPRODUCED)/volunteer.csv --out $(REPRODUCED)/all.csv
-	$(LENS) data split $(REPRODUCED)/all.csv --folds 5 --keep CS=0 --keep FG=0 \
-		--keep ixi=1 --keep volumes=2 --out $(REPRODUCED)/folds.csv
+HEALTHY := --also $(REPRODUCED)/ixi/ixi.csv --also $(REPRODUCED)/volumes/volumes.csv \
+	--also $(REPRODUCED)/volunteer.csv
+reproduce: $(REPRODUCED)/folds.csv
 	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/folds \
 		--folds 5 $(RECIPE) --jobs $(JOBS)
 
-# Any sequence, other lesions: five folds of the network that is to ship next, each of
-# which leaves out patients, hospitals and one or two of the eight other kinds of
-# brain44; then the first two again from sets of open licence alone. At the pace of
-# `make reproduce` some three hours on 2 fast cores, and one more for the open ones. The
-# tables go to folds/report and open/report (sequences.json).
-SEQUENCES := $(REPRODUCED)/sequences
-ANY_SEQUENCE := --network evidence-net-sequences --epochs 30 --early-share 0.75 \
-	--final-rate 0.3 --ema 0.999 --transplant-share 0.12
-KINDS := --keep schwannoma=0 --keep tuberculoma=0 --keep neurocytoma=1 \
-	--keep carcinoma=2 --keep papilloma=3 --keep germinoma=3 \
-	--keep medulloblastoma=4 --keep granuloma=4
-sequences: $(TEST)/.ready
+$(REPRODUCED)/volunteer.csv: $(TEST)/.ready
 	@test -d "$(TUMORLENS_DATA)/brain44" || { echo "Set TUMORLENS_DATA to the folder \
-of the data sets (also lgg_sequences, brain44, soop)." >&2; exit 1; }
-	mkdir -p $(SEQUENCES)
+of the data sets (cheng, lgg, lgg_sequences, brain44, soop, notumor, brisc_notumor, \
+volumes)." >&2; exit 1; }
+	mkdir -p $(VOLUNTEER)
 	$(LENS) data slices $(TUMORLENS_DATA)/volumes/IXI*.nii.gz --sequence T1 \
-		--label no_tumor --source ixi --out $(SEQUENCES)/ixi
+		--label no_tumor --source ixi --out $(REPRODUCED)/ixi
 	$(LENS) data slices $(TUMORLENS_DATA)/volumes/t1_crop.nii.gz \
 		$(TUMORLENS_DATA)/volumes/long_patient20_study2_T1W.nii.gz --sequence T1 \
-		--label no_tumor --source volumes --out $(SEQUENCES)/volumes
-	mkdir -p $(SEQUENCES)/series/volumes
-	ln -sfn $(abspath $(TUMORLENS_DATA))/dicom/volunteer \
-		$(SEQUENCES)/series/volumes/no_tumor
-	$(LENS) data manifest $(SEQUENCES)/series/volumes --out $(SEQUENCES)/volunteer.csv
-	$(LENS) data manifest $(TUMORLENS_DATA) --also $(SEQUENCES)/ixi/ixi.csv \
-		--also $(SEQUENCES)/volumes/volumes.csv \
-		--also $(SEQUENCES)/volunteer.csv --out $(SEQUENCES)/all.csv
-	$(LENS) data split $(SEQUENCES)/all.csv --folds 5 --keep CS=0 --keep FG=0 \
-		--keep ixi=1 --keep volumes=2 $(KINDS) --out $(SEQUENCES)/folds.csv
-	$(TRAIN) --data $(SEQUENCES)/folds.csv --out $(SEQUENCES)/folds \
-		--folds 5 $(ANY_SEQUENCE) --jobs $(JOBS)
-	$(TRAIN) --data $(SEQUENCES)/folds.csv --out $(SEQUENCES)/open \
-		--folds 5 --fold 0 --fold 1 $(ANY_SEQUENCE) --open-licences --jobs $(JOBS)
+		--label no_tumor --source volumes --out $(REPRODUCED)/volumes
+	ln -sfn $(abspath $(TUMORLENS_DATA))/dicom/volunteer $(VOLUNTEER)/no_tumor
+	$(LENS) data manifest $(VOLUNTEER) --out $@
+
+$(REPRODUCED)/folds.csv: $(REPRODUCED)/volunteer.csv
+	$(LENS) data manifest $(TUMORLENS_DATA) $(HEALTHY) --out $(REPRODUCED)/all.csv
+	$(LENS) data split $(REPRODUCED)/all.csv --folds 5 $(KEPT) $(KINDS) --out $@
+
+# What sets of open licence alone would give: the first two folds again.
+open: $(REPRODUCED)/folds.csv
+	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/open \
+		--folds 5 --fold 0 --fold 1 $(RECIPE) --open-licences --jobs $(JOBS)
 
 # Whole scans: fits and measures what the bundle says of them, on the folds' held-out
 # patients, and writes it into the bundle. It needs `make reproduce` first.
@@ -182,24 +159,24 @@ scans: $(TEST)/.ready
 	$(LENS) calibrate --scans $(REPRODUCED)/scans.csv --data $(REPRODUCED)/folds.csv \
 		--folds $(REPRODUCED)/folds --model $(BUNDLE) --json docs/figures/scans.json
 
-# What stands beside the network, on its first two folds: two hours on 2 cores.
-# It needs `make reproduce` first.
-BESIDE := --folds 5 --fold 0 --fold 1 $(RECIPE) --jobs $(JOBS)
-beside: $(TEST)/.ready
-	mkdir -p $(REPRODUCED)/main docs/figures/beside
-	for fold in 0 1; do \
-		test -e $(REPRODUCED)/main/fold$$fold \
-		|| cp -r $(REPRODUCED)/folds/fold$$fold $(REPRODUCED)/main/; done
-	$(LENS) data split $(REPRODUCED)/all.csv --folds 5 --by-slice \
-		--out $(REPRODUCED)/random.csv
-	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/main $(BESIDE)
-	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/noevidence \
-		$(BESIDE) --evidence-loss 0
-	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/seed \
-		$(BESIDE) --network seed-cnn
-	$(TRAIN) --data $(REPRODUCED)/random.csv --out $(REPRODUCED)/random $(BESIDE)
+# What a network's parts are worth, on the first two folds of T1 and four classes alone:
+# some three hours on 2 cores.
+T1 := $(REPRODUCED)/t1
+T1_RECIPE := --epochs 30 --early-share 0.5 --final-rate 0.3 --ema 0.999 \
+	--transplant-share 0.12
+BESIDE := --folds 5 --fold 0 --fold 1 $(T1_RECIPE) --jobs $(JOBS)
+beside: $(REPRODUCED)/volunteer.csv
+	mkdir -p $(T1) docs/figures/beside
+	$(LENS) data manifest $(TUMORLENS_DATA) --set cheng --set lgg --set notumor \
+		--set brisc_notumor $(HEALTHY) --out $(T1)/all.csv
+	$(LENS) data split $(T1)/all.csv --folds 5 $(KEPT) --out $(T1)/folds.csv
+	$(LENS) data split $(T1)/all.csv --folds 5 --by-slice --out $(T1)/random.csv
+	$(TRAIN) --data $(T1)/folds.csv --out $(T1)/main $(BESIDE)
+	$(TRAIN) --data $(T1)/folds.csv --out $(T1)/noevidence $(BESIDE) --evidence-loss 0
+	$(TRAIN) --data $(T1)/folds.csv --out $(T1)/seed $(BESIDE) --network seed-cnn
+	$(TRAIN) --data $(T1)/random.csv --out $(T1)/random $(BESIDE)
 	for name in main noevidence seed random; do \
-		cp $(REPRODUCED)/$$name/report/figures.json docs/figures/beside/$$name.json; done
+		cp $(T1)/$$name/report/figures.json docs/figures/beside/$$name.json; done
 
 # Grade 2 or 3 of gliomas by image, columns (age, sex, side, lobe) and both
 # (docs/clinical.md): five short runs from ImageNet weights, half an hour of one core.

@@ -97,8 +97,9 @@ def test_every_option_that_the_docs_name_exists():
             command = tumorlens_command
             for word in words[1:]:
                 if word.startswith("--"):
-                    known = {name for item in command.params for name in item.opts}
-                    known |= {"--help"}
+                    known = {"--help"}
+                    for item in command.params:
+                        known |= {*item.opts, *item.secondary_opts}
                     assert word in known, f"{page.name}: {words}"
                     found += 1
                 elif isinstance(command, click.Group):

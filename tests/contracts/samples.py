@@ -19,6 +19,7 @@ CLASSES = ("glioma", "meningioma", "pituitary", "no_tumor")
 SPOTS = {"glioma": (90, 110, 22), "meningioma": (180, 90, 14)}
 SPOTS["pituitary"] = (128, 170, 10)
 SLICES = 16
+EXAMPLES = Path(__file__).parents[2] / "src/tumorlens/web/static/examples"
 
 
 def draw_head(seed: int, spot: tuple[int, int, int] | None) -> NDArray[np.uint8]:
@@ -64,6 +65,23 @@ def save_volume(
     affine = np.diag([-1.0, -1.0, apart_mm, 1.0])
     affine[:2, 3] = 128.0
     voxels = np.transpose(np.stack(drawn).astype(np.uint16), (2, 1, 0))
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
+    return path
+
+
+def save_example(path: Path, label: str = "glioma") -> Path:
+    """Write a real slice of those that the package ships, which no model refuses."""
+    name = {"no_tumor": "no-tumour"}.get(label, label)
+    cv2.imwrite(str(path), cv2.imread(str(EXAMPLES / f"{name}.jpg"), 0))
+    return path
+
+
+def save_example_volume(path: Path, label: str = "glioma", slices: int = 8) -> Path:
+    """Write the same real slice so many times, 5 mm apart, as NIfTI."""
+    grey = cv2.imread(str(save_example(path.parent / "slice.png", label)), 0)
+    voxels = np.repeat(grey.T[:, :, None].astype(np.uint16), slices, axis=2)
+    pixel_mm = 230.0 / grey.shape[0]
+    affine = np.diag([-pixel_mm, -pixel_mm, 5.0, 1.0])
     nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
     return path
 

@@ -52,7 +52,11 @@ def _brief(document: dict[str, Any]) -> dict[str, Any]:
 def test_an_old_bundle_judges_a_slice_as_before(
     name: str, label: str, tmp_path: Path, recording: bool
 ) -> None:
-    picture = samples.save_picture(tmp_path / "head.png", 3, label)
+    place = tmp_path / "head.png"
+    if name == "shipped":
+        picture = samples.save_example(place, label)
+    else:
+        picture = samples.save_picture(place, 3, label)
     found = _run("predict", picture, BUNDLES[name], tmp_path / "out.json")
     keys = ("decision", "predicted", "operating_point", "prediction_set")
     _same(f"decisions-slice-{name}-{label}", found, keys, recording)
@@ -63,7 +67,11 @@ def test_an_old_bundle_judges_a_slice_as_before(
 def test_an_old_bundle_judges_a_scan_as_before(
     name: str, label: str, tmp_path: Path, recording: bool
 ) -> None:
-    volume = samples.save_volume(tmp_path / "head.nii.gz", 0, label)
+    place = tmp_path / "head.nii.gz"
+    if name == "shipped":
+        volume = samples.save_example_volume(place, label)
+    else:
+        volume = samples.save_volume(place, 0, label)
     found = _run("scan", volume, BUNDLES[name], tmp_path / "out.json")
     keys = ("decision", "predicted", "operating_point", "slices", "refused")
     _same(f"decisions-scan-{name}-{label}", found, keys, recording)

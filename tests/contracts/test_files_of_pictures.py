@@ -34,9 +34,10 @@ def rows_of(path: Path) -> list[list[str]]:
 
 
 @pytest.fixture
-def pictures(picture: Path, tmp_path: Path) -> list[Path]:
+def pictures(tmp_path: Path) -> list[Path]:
     """A tumour, no tumour, a blank picture, and text that is none."""
-    healthy = samples.save_picture(tmp_path / "healthy.png", 4, "no_tumor")
+    picture = samples.save_example(tmp_path / "head.png")
+    healthy = samples.save_example(tmp_path / "healthy.png", "no_tumor")
     blank = samples.save_blank(tmp_path / "blank.png")
     text = tmp_path / "text.png"
     text.write_text("no picture")
@@ -80,6 +81,8 @@ def test_scan(
 ) -> None:
     folders = {"of-slices": slices_bundle, "of-volumes": volumes_bundle}
     model = ("--model", folders[kind]) if kind in folders else ()
+    if kind == "shipped":
+        volume = samples.save_example_volume(tmp_path / "head.nii.gz")
     out = tmp_path / "out.json"
     run("scan", volume, tmp_path / "none.nii", "--json", out, *model, status=1)
     judged, failed = json.loads(out.read_text(encoding="utf-8"))

@@ -17,6 +17,7 @@ from tumorlens.taxonomy import Lesion, TumorClass
 from tumorlens.training.dataset import (
     FINDING_RATIOS,
     SHOWN_AS_T2,
+    SOURCE_RATIOS,
     Sample,
     load_samples,
     sampling_weights,
@@ -151,6 +152,19 @@ def test_findings_of_a_set_are_drawn_in_fixed_ratios_and_sets_by_their_root():
     ratio = FINDING_RATIOS[Lesion.VASCULAR] / FINDING_RATIOS[glioma]
     assert shares[Lesion.VASCULAR, "d", t1] == pytest.approx(
         ratio * shares[glioma, "a", t1] / 10.0
+    )
+
+
+def test_the_set_that_shows_most_patients_of_each_kind_is_not_crowded_out():
+    def made(source, label):
+        record = Record(Path("a.png"), label, source=source, sequence=MRSequence.T1)
+        return [Sample(record, np.zeros((8, 8), np.uint8), None, None)] * 5
+
+    kinds = TumorClass.GLIOMA, TumorClass.PITUITARY
+    samples = [item for name in ("cheng", "a") for k in kinds for item in made(name, k)]
+    weights = sampling_weights(samples, "class-source-sequence")
+    assert weights[:10].sum() == pytest.approx(
+        SOURCE_RATIOS["cheng"] * weights[10:].sum()
     )
 
 

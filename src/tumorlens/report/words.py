@@ -380,8 +380,8 @@ def joined(names: Sequence[str], word: str = "and") -> str:
 
 
 UNKNOWN_SEQUENCE = (
-    "The file does not say how the series was weighted; the model was trained on T1 "
-    "with and without contrast only."
+    "The file does not say how the series was weighted, so that nobody can say whether "
+    "the model's figures hold for it."
 )
 
 PART_MISSING = "Unclear: a part of the series is missing"

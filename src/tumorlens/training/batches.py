@@ -34,7 +34,7 @@ INVERTED = 0.2
 nobody drew any outline."""
 AS_T2 = 0.5
 """Share of the FLAIR heads shown as T2, where T1 of the same slice is at hand."""
-WITHOUT_AGENT = 0.35
+WITHOUT_AGENT = 0.2
 """Share of the enhancing tumours shown as T1 without contrast agent would; a part of
 these, `INVERTED_TUMORS`, is shown with inverted contrast too."""
 INVERTED_TUMORS = 0.4

@@ -51,6 +51,11 @@ slices come from the most sets, and would else be drawn the most."""
 SHOWN_AS_T2 = 1.6
 """Factor for sets of slices half of which are shown as T2."""
 
+SOURCE_RATIOS: Mapping[str | None, float] = {"cheng": 2.5, "lgg": 1.3, "notumor": 1.5}
+"""Factors for sources in `class-source-sequence`. The first holds the most patients of
+each of the three kinds, in one sequence; without a factor, sets of many sequences crowd
+it out, and kinds are told apart less well there (`docs/experiments.md`)."""
+
 Sampling = Literal["natural", "class", "class-source", "class-source-sequence"]
 
 
@@ -238,8 +243,9 @@ def sampling_weights(
         such sources, since only they teach what a tumour is rather than what
         a scanner is. ``class-source-sequence``: every source and sequence by the
         square root of its number of slices, which lies halfway between all slices
-        alike and all sets alike, those shown as T2 too `SHOWN_AS_T2` times as often;
-        within one, findings by `FINDING_RATIOS`.
+        alike and all sets alike, those shown as T2 too `SHOWN_AS_T2` times as often
+        and those of a source by `SOURCE_RATIOS`; within one, findings by
+        `FINDING_RATIOS`.
 
     Returns
     -------
@@ -279,6 +285,7 @@ def _by_finding(samples: Sequence[Sample]) -> NDArray[np.float64]:
         [
             FINDING_RATIOS.get(cell[-1][-1], 1.0)
             * (SHOWN_AS_T2 if key in twice else 1.0)
+            * SOURCE_RATIOS.get(key[0], 1.0)
             * np.sqrt(slices_of_set[key])
             / slices_of_cell[cell]
             for key, cell in zip(sets, cells, strict=True)
