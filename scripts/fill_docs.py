@@ -362,7 +362,7 @@ def _clinical_tables() -> str:
     weights = report["model_weights"]
     heads = ("Log-odds that a column adds", *map(name_text, weights["classes"]))
     rows = [
-        (name, *(f"{value + 0.0:.2f}" for value in row))
+        (name, *(f"{round(value, 2) + 0.0:.2f}" for value in row))
         for name, row in zip(weights["features"], weights["weights"], strict=True)
     ]
     return "\n".join(

@@ -197,7 +197,7 @@ def _subgroup_row(part: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
 def _weights_section(weights: Mapping[str, Any]) -> Section:
     classes = [name_text(name) for name in weights["classes"]]
     rows = [
-        (name, *(f"{value + 0.0:.2f}" for value in row))
+        (name, *(f"{round(value, 2) + 0.0:.2f}" for value in row))
         for name, row in zip(weights["features"], weights["weights"], strict=True)
     ]
     return Section(
