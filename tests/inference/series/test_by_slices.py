@@ -12,6 +12,7 @@ from tests.conftest import draw_phantom
 from tests.samples.drawn_series import LESION, drawn_series
 from tumorlens.errors import SettingError
 from tumorlens.imaging.study import (
+    MRSequence,
     Placement,
     Plane,
     Series,
@@ -21,6 +22,7 @@ from tumorlens.inference.bundle.bundle import load_bundle
 from tumorlens.inference.bundle.facts import PredictionSets
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.series.by_slices import (
+    LOOKS_LIKE,
     NO_STACK,
     Planes,
     SeenSlices,
@@ -38,6 +40,7 @@ from tumorlens.inference.series.decision import (
     strongest_run,
 )
 from tumorlens.inference.series.lesion import Side
+from tumorlens.inference.slice.prediction import SequenceEstimate
 from tumorlens.report.words import series_headline
 from tumorlens.taxonomy import DECIDED, Answer, Lesion, TumorClass, Verdict
 
@@ -243,11 +246,14 @@ def seen_with(p_other: float, p_vascular: float, p_tumor: float) -> SeenSlices:
     return seen
 
 
-def judged(bundle: Path, seen: SeenSlices) -> SeriesPrediction:
+def judged(
+    bundle: Path, seen: SeenSlices, sequence: MRSequence | None = None
+) -> SeriesPrediction:
+    scan = drawn_series(sequence=sequence)
     made = replace(load_bundle(bundle), series_model=None)
     levels = PredictionSets(0.9, dict.fromkeys(DECIDED, 0.3))
     made = replace(made, prediction_sets=levels)
-    return prediction_of([(drawn_series(), seen)], made, "screening", 0.0)
+    return prediction_of([(scan, seen)], made, "screening", 0.0)
 
 
 def test_a_vascular_lesion_in_a_series_is_a_lesion(tiny_bundle: Path) -> None:
@@ -274,3 +280,30 @@ def test_a_network_of_four_classes_knows_no_other_lesion(
 ) -> None:
     found = predict_by_slices(classifier, drawn_series(range(4, 7)))
     assert found.other_lesions == {}
+
+
+def seen_as(sequence: MRSequence) -> SeenSlices:
+    """Nine slices, seven of which look like one sequence."""
+    seen = seen_with(0.0, 0.0, 0.05)
+    seen.sequences = [SequenceEstimate(sequence, 0.9, pixels=sequence)] * 7
+    return seen
+
+
+def test_where_the_file_is_silent_the_pixels_name_the_sequence(
+    tiny_bundle: Path,
+) -> None:
+    found = judged(tiny_bundle, seen_as(MRSequence.T2))
+    assert found.sequence is MRSequence.T2
+    assert LOOKS_LIKE.format(sequence="T2") in found.reasons
+
+
+def test_pixels_that_contradict_the_header_are_told(tiny_bundle: Path) -> None:
+    found = judged(tiny_bundle, seen_as(MRSequence.T2), MRSequence.T1)
+    assert found.sequence is MRSequence.T1
+    assert any("looks like T2" in reason for reason in found.reasons)
+
+
+def test_a_network_that_tells_no_sequences_adds_no_word(tiny_bundle: Path) -> None:
+    found = judged(tiny_bundle, seen_with(0.0, 0.0, 0.05))
+    assert found.sequence is None
+    assert not any("weighted" in reason for reason in found.reasons)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from tumorlens.imaging.geometry import (
     slice_gap,
     volume_of,
 )
-from tumorlens.imaging.study import Plane, Series
+from tumorlens.imaging.study import MRSequence, Plane, Series
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import FLOAT32, Precision, SeriesModel
 from tumorlens.inference.classifier import Classifier
@@ -38,6 +39,7 @@ from tumorlens.inference.series.decision import (
 from tumorlens.inference.series.lesion import Lesion as SeriesLesion
 from tumorlens.inference.series.lesion import find_lesion, joined_evidence
 from tumorlens.inference.slice.decision import by_class
+from tumorlens.inference.slice.prediction import SequenceEstimate, sequence_of_name
 from tumorlens.taxonomy import Answer, ClassName, Lesion, clear_places
 
 Progress = Callable[[int, int], None]
@@ -64,6 +66,10 @@ MEASURED_OUTLINE = (
     "radiologists, whom a model so trained had never seen, its longest side within "
     "slices was off by {error:.0%} in the median ({low:.0%} to {high:.0%}), and its "
     "overlap with the outline (Dice) was {dice:.2f} in the mean."
+)
+LOOKS_LIKE = (
+    "The file does not say how the series was weighted; the model takes it for "
+    "{sequence}."
 )
 
 
@@ -160,12 +166,13 @@ def prediction_of(
     odds = discounted_odds(own.p_tumor, own.heads, discount)
     apart = run_length(slice_gap(series.slices))
     grid = even_grid_of(series)
+    sequence, words = _sequence_of(series, own)
     # A series that was refused points to nothing.
     keys = () if unknown else key_slices(_listed(odds), apart)
     return SeriesPrediction(
         source=series.slices[0].source,
         plane=series.slices[0].plane,
-        sequence=series.sequence,
+        sequence=sequence,
         known_sequences=bundle.known_sequences,
         slices=len(series.slices),
         without_brain=own.skipped,
@@ -184,7 +191,7 @@ def prediction_of(
         operating_point=point,
         model_version=bundle.version,
         model_precision=precision,
-        reasons=(*outcome.reasons, *reasons),
+        reasons=(*outcome.reasons, *reasons, *words),
         seconds=time.perf_counter() - start,
         planes={} if unknown else by_plane,
         size_measured=bundle.series_model is not None
@@ -194,6 +201,31 @@ def prediction_of(
         grid=series.grid,
         seen=own if len(views) == 1 else None,
     )
+
+
+def stated_sequence(series: Series) -> SequenceEstimate:
+    """Say of which sequence a series is, before anybody looks at its pixels."""
+    source = series.slices[0].source
+    named = sequence_of_name(PurePosixPath(source).name) or sequence_of_name(source)
+    return SequenceEstimate(
+        sequence=series.sequence or named, header=series.sequence, file_name=named
+    )
+
+
+def _sequence_of(
+    series: Series, seen: SeenSlices
+) -> tuple[MRSequence | None, tuple[str, ...]]:
+    """Name a series' sequence, and say where the pixels are the only witness."""
+    told = seen.estimated_sequence(stated_sequence(series))
+    if told.pixels is None or told.sequence is None:
+        return series.sequence, ()
+    if told.disagreement is not None:
+        reasons: tuple[str, ...] = (told.disagreement,)
+    elif told.header is None and told.file_name is None:
+        reasons = (LOOKS_LIKE.format(sequence=told.sequence.value),)
+    else:
+        reasons = ()
+    return series.sequence or told.sequence, reasons
 
 
 def _see(

@@ -7,8 +7,9 @@ Tested in `tests/inference/bundle/test_facts.py` and
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -115,6 +116,32 @@ class SeenSlices:
         clear = self.probabilities[:, clear_places(self.classes)].sum(axis=1)
         return np.asarray(1.0 - clear, np.float64)
 
+    def estimated_sequence(self, stated: SequenceEstimate) -> SequenceEstimate:
+        """Say of which sequence most slices are, header and name weighed by each.
+
+        Parameters
+        ----------
+        stated
+            What header and name say of the series; returned as it is where the network
+            tells no sequences.
+        """
+        asked = [item for item in self.sequences if item.pixels is not None]
+        if not asked:
+            return stated
+        sequence = Counter(item.sequence for item in asked).most_common(1)[0][0]
+        looks = Counter(item.pixels for item in self.sequences).most_common(1)[0][0]
+        known = [
+            item.probability
+            for item in self.sequences
+            if item.sequence is sequence and item.probability is not None
+        ]
+        return replace(
+            stated,
+            sequence=sequence,
+            probability=float(np.mean(known)) if known else None,
+            pixels=looks,
+        )
+
     def add(self, index: int, prediction: Prediction | None) -> None:
         """Keep what the network says of one slice; None for too little brain."""
         if prediction is None:
@@ -147,8 +174,11 @@ class SeriesPrediction:
     ----------
     source
         Name of the first slice's file, as the user knows it.
-    plane, sequence
-        Plane and MR sequence that the file states; None where it states none.
+    plane
+        Plane that the file states; None where it states none.
+    sequence
+        MR sequence that the file states; where it states none, the one that the slices
+        look like, its name weighed; None where the model tells no sequences.
     slices, without_brain, refused
         How many slices there are; how many of them were not judged for want
         of brain; how many were refused as unlike a brain MRI.

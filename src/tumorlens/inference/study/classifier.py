@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,12 @@ from tumorlens.inference.series.by_slices import (
     Progress,
     prediction_of,
     see_slices,
+    stated_sequence,
 )
 from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.decision import SeenSlices, SeriesPrediction
 from tumorlens.inference.slice.decision import LIKELIER
-from tumorlens.inference.slice.prediction import SequenceEstimate, sequence_of_name
+from tumorlens.inference.slice.prediction import SequenceEstimate
 from tumorlens.inference.slice.session import AUTO
 from tumorlens.inference.study.combination import (
     Match,
@@ -171,7 +171,7 @@ class StudyClassifier:
                 "A study is of series of several slices; single pictures were given.",
                 "Judge pictures by themselves, or give whole series.",
             )
-        stated = [_stated(item) for item in series]
+        stated = [stated_sequence(item) for item in series]
         reasons = [self._not_judged(*pair) for pair in zip(series, stated, strict=True)]
         scans = [
             item
@@ -260,15 +260,15 @@ class StudyClassifier:
             else:
                 slices = see_slices(self._model, item, point, report)
                 done += len(item.slices)
-            estimate = _estimate(_stated(series[row]), slices)
-            named = replace(item, sequence=estimate.sequence)
+            estimate = slices.estimated_sequence(stated_sequence(series[row]))
             alone = prediction_of(
-                [(named, slices)],
+                [(item, slices)],
                 self.bundle,
                 point,
                 start,
                 precision=self._model.precision,
             )
+            alone = replace(alone, sequence=estimate.sequence)
             judged[row] = JudgedSeries(item, slices, estimate, alone, found)
         return judged
 
@@ -514,32 +514,6 @@ def load_study_classifier(
     """
     model = load_series_classifier(bundle, threads, precision=precision)
     return StudyClassifier(model.slice_classifier())
-
-
-def _stated(series: Series) -> SequenceEstimate:
-    """Say of which sequence a series is, before anybody looks at its pixels."""
-    source = series.slices[0].source
-    named = sequence_of_name(PurePosixPath(source).name) or sequence_of_name(source)
-    return SequenceEstimate(
-        sequence=series.sequence or named, header=series.sequence, file_name=named
-    )
-
-
-def _estimate(stated: SequenceEstimate, seen: SeenSlices) -> SequenceEstimate:
-    """Say of which sequence most slices are, header and name weighed by each."""
-    votes = Counter(item.sequence for item in seen.sequences if item.pixels is not None)
-    if not votes:
-        return stated
-    (sequence, _), *_ = votes.most_common(1)
-    alike = [item for item in seen.sequences if item.sequence is sequence]
-    looks = Counter(item.pixels for item in seen.sequences).most_common(1)[0][0]
-    known = [item.probability for item in alike if item.probability is not None]
-    return replace(
-        stated,
-        sequence=sequence,
-        probability=float(np.mean(known)) if known else None,
-        pixels=looks,
-    )
 
 
 def _is_drawn(series: Series) -> bool:
