@@ -10,7 +10,8 @@ command line are used, so that modules may move between the two recordings::
     python scripts/same_decisions.py compare before.json after.json
 
 Pictures come from the folder that TUMORLENS_DATA names, the same ones each time,
-spread evenly over its sets and within each set; without it they are drawn.
+spread evenly over its sets and within each set; without it they are made of those that
+the package ships.
 """
 
 from __future__ import annotations
@@ -76,40 +77,29 @@ def spread(files: Sequence[Path], count: int) -> list[Path]:
     return [files[round(place)] for place in np.linspace(0, len(files) - 1, count)]
 
 
-def draw_pictures(folder: Path, count: int) -> list[Path]:
-    """Draw heads, every second one with a bright spot."""
-    return [_draw_picture(folder / f"{seed}.png", seed) for seed in range(count)]
+def make_pictures(folder: Path, count: int) -> list[Path]:
+    """Write the slices that the package ships, darker each time round."""
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        cv2.imwrite(str(path), _shipped_slice(number))
+    return paths
 
 
-def draw_scans(folder: Path, count: int) -> list[Path]:
-    """Draw whole heads of 16 slices as NIfTI."""
-    found = []
-    for number in range(count):
-        slices = [_draw_head(100 * number + place, number % 2) for place in range(16)]
-        voxels = np.transpose(np.stack(slices), (2, 1, 0))
-        image = nibabel.Nifti1Image(voxels, np.diag([-1.0, -1.0, 5.0, 1.0]))
-        found.append(folder / f"{number}.nii.gz")
-        nibabel.save(image, found[-1])
-    return found
+def make_scans(folder: Path, count: int) -> list[Path]:
+    """Write stacks of eight such slices as NIfTI."""
+    paths = [folder / f"{number}.nii.gz" for number in range(count)]
+    for number, path in enumerate(paths):
+        voxels = np.repeat(_shipped_slice(number).T[:, :, None], 8, axis=2)
+        image = nibabel.Nifti1Image(voxels, np.diag([-0.5, -0.5, 5.0, 1.0]))
+        nibabel.save(image, path)
+    return paths
 
 
-def _draw_picture(path: Path, seed: int) -> Path:
-    cv2.imwrite(str(path), _draw_head(seed, seed % 2))
-    return path
-
-
-def _draw_head(seed: int, spots: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    rng = np.random.default_rng(seed)
-    picture = np.zeros((256, 256), np.float32)
-    cv2.ellipse(picture, (128, 128), (92, 112), 0, 0, 360, 150.0, -1)
-    cv2.ellipse(picture, (128, 128), (82, 102), 0, 0, 360, 90.0, -1)
-    texture = cv2.GaussianBlur(rng.normal(0, 60, picture.shape), (0, 0), 4)
-    picture += np.where(picture > 0, texture, 0).astype(np.float32)
-    for _ in range(spots):
-        column, row = (int(value) for value in rng.integers(90, 166, 2))
-        cv2.circle(picture, (column, row), int(rng.integers(8, 24)), 240.0, -1)
-    blurred = cv2.GaussianBlur(picture, (0, 0), 1.0)
-    return np.clip(blurred, 0, 255).astype(np.uint8)
+def _shipped_slice(number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    place = Path(tumorlens.__file__).parent / "web" / "static" / "examples"
+    names = ("glioma", "no-tumour", "meningioma", "pituitary")
+    grey = cv2.imread(str(place / f"{names[number % 4]}.jpg"), cv2.IMREAD_GRAYSCALE)
+    return np.asarray(grey * 0.97 ** (number // 4), np.uint8)
 
 
 def record_pictures(paths: Sequence[Path]) -> dict[str, Any]:
@@ -189,16 +179,16 @@ def record(out: Path, pictures: int, scans: int) -> None:
             files = find_pictures(Path(place), pictures)
             volumes = find_scans(Path(place), scans)
         else:
-            files = draw_pictures(Path(folder), pictures)
-            volumes = draw_scans(Path(folder), scans)
+            files = make_pictures(Path(folder), pictures)
+            volumes = make_scans(Path(folder), scans)
         found = {
             "api": record_pictures(files),
             "predict": record_command("predict", files) if files else {},
             "scan": record_command("scan", volumes) if volumes else {},
         }
         text = json.dumps(found, indent=1, sort_keys=True)
-    # Drawn files lie elsewhere each time.
-    out.write_text(text.replace(f"{folder}{os.sep}", "drawn/") + "\n", "utf-8")
+    # Made files lie elsewhere each time.
+    out.write_text(text.replace(f"{folder}{os.sep}", "made/") + "\n", "utf-8")
     counts = ", ".join(f"{len(part)} by {name}" for name, part in found.items())
     print(f"Recorded {counts} in {out}.")
 

@@ -1,8 +1,9 @@
-"""The scripts and the notebook in examples/ run as they are, on drawn images."""
+"""The scripts and the notebook in examples/ run as they are, on small images."""
 
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from tumorlens.cli.main import main
 from tumorlens.taxonomy import CLASSES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+REAL = Path(__file__).parents[1] / "src/tumorlens/web/static/examples"
 SMALL = (
     *("--network", "seed-cnn", "--epochs", "1", "--steps-per-epoch", "2"),
     *("--batch-size", "4", "--size", "64", "--early-size", "32"),
@@ -38,8 +40,9 @@ def run(script, *arguments, **options):
 def images(tmp_path):
     folder = tmp_path / "images"
     (folder / "more").mkdir(parents=True)
-    cv2.imwrite(str(folder / "a.png"), draw_phantom(lesion=(90, 110, 18)))
-    cv2.imwrite(str(folder / "more" / "b.jpg"), draw_phantom(seed=1))
+    # Drawn heads are refused by the model that ships.
+    cv2.imwrite(str(folder / "a.png"), cv2.imread(str(REAL / "meningioma.jpg"), 0))
+    shutil.copy(REAL / "no-tumour.jpg", folder / "more" / "b.jpg")
     (folder / "more" / "broken.png").write_bytes(b"no image")
     (folder / "notes.txt").write_text("no image either")
     return folder

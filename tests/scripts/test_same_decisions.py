@@ -18,7 +18,7 @@ def script() -> Any:
 
 @pytest.fixture(scope="module")
 def recorded(script: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The same drawn pictures and scan, judged twice."""
+    """The same pictures and scan, judged twice."""
     folder = tmp_path_factory.mktemp("recorded")
     files = [folder / "first.json", folder / "second.json"]
     with pytest.MonkeyPatch.context() as patch:
@@ -42,14 +42,14 @@ def test_a_difference_is_named_with_its_picture(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     changed = json.loads(recorded[1].read_text())
-    changed["predict"]["0001 drawn/1.png"]["p_tumor"] += 1e-15
-    del changed["scan"]["0000 drawn/0.nii.gz"]["lesion"]
+    changed["predict"]["0001 made/1.png"]["p_tumor"] += 1e-15
+    del changed["scan"]["0000 made/0.nii.gz"]["lesion"]
     other = tmp_path / "other.json"
     other.write_text(json.dumps(changed))
     assert script.compare(recorded[0], other) == 1
     said = capsys.readouterr().out
-    assert "predict > 0001 drawn/1.png > p_tumor: 0." in said
-    assert "scan > 0000 drawn/0.nii.gz > lesion: gone" in said
+    assert "predict > 0001 made/1.png > p_tumor: 0." in said
+    assert "scan > 0000 made/0.nii.gz > lesion: gone" in said
     assert "2 differences" in said
 
 

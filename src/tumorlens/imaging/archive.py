@@ -281,10 +281,10 @@ class _TarStream:
             yield piece
 
     def header(self) -> tarfile.TarInfo | None:
-        """Take the next header; None at the end."""
-        self._rest = self._rest or memoryview(next(self._chunks, b""))
-        if not self._rest:
-            return None
+        """Take the next header; None at the end.
+
+        Without the empty block that ends an archive, files behind may be missing.
+        """
         block = b"".join(self.pieces(tarfile.BLOCKSIZE))
         if not any(block):
             return None
