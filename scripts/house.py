@@ -223,15 +223,15 @@ def contracts(path: Path = ROOT / "pyproject.toml") -> list[str]:
 
 def rows() -> list[Row]:
     """Measure everything in the table."""
-    from same_decisions import draw_pictures, draw_scans
+    from same_decisions import make_pictures, make_scans
 
     folders = fullest_folders()
     count, fullest = folders[0]
     small = crumbs()
     with tempfile.TemporaryDirectory() as folder:
-        # The second of those drawn shows a tumour.
-        picture = draw_pictures(Path(folder), 2)[1]
-        volume = draw_scans(Path(folder), 2)[1]
+        # The first of those made shows a tumour.
+        picture = make_pictures(Path(folder), 1)[0]
+        volume = make_scans(Path(folder), 1)[0]
         entered = {
             "predict": entered_files("predict", picture),
             "scan": entered_files("scan", volume),
