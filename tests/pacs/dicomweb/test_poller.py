@@ -12,30 +12,21 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from tests.pacs.dicomweb.conftest import connect
 from tests.samples.dicom_studies import change, ill_head, wait_for, write_series
-from tests.samples.orthanc import PASSWORD, USER, Orthanc, free_port
+from tests.samples.orthanc import Orthanc, free_port
 from tests.samples.scripted_peers import Answer, archive_of, listed
 from tumorlens.errors import ArchiveAccessError, ArchiveDownError, ArchiveError
-from tumorlens.inference.series.classifier import load_series_classifier
-from tumorlens.pacs.analysis import analysis_with
-from tumorlens.pacs.dicomweb import access
 from tumorlens.pacs.dicomweb import client as dicomweb
-from tumorlens.pacs.dicomweb.access import open_session
 from tumorlens.pacs.dicomweb.client import Archive
 from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
 from tumorlens.pacs.dicomweb.poller import ATTEMPTS_FOR_ALL, Poller, delivery_to
 from tumorlens.pacs.node.peers import Peer
 from tumorlens.pacs.node.sender import ordered_studies
-from tumorlens.pacs.worker import SeriesWorker
 
 STUDY = "1.2.826.0.1.3680043.8.498.78"
 ALL_DAYS = 36_500
 WITH_RESULTS = ["MR", "OT", "SEG", "SR"]
-
-
-def connect(orthanc: Orthanc, password: str = PASSWORD) -> Archive:
-    environment = {access.USER: USER, access.PASSWORD: password}
-    return Archive(orthanc.url, open_session(environment))
 
 
 @pytest.fixture
@@ -45,26 +36,8 @@ def archive(orthanc: Orthanc) -> Iterator[Archive]:
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[FetchQueue]:
-    with closing(FetchQueue(tmp_path / "queue")) as made:
-        yield made
-
-
-@pytest.fixture
 def poller(archive: Archive, queue: FetchQueue) -> Poller:
     return Poller(archive, queue, ALL_DAYS)
-
-
-@pytest.fixture
-def worker(
-    orthanc: Orthanc, queue: FetchQueue, tiny_bundle: Path
-) -> Iterator[SeriesWorker]:
-    analyse = analysis_with(load_series_classifier(tiny_bundle, threads=1), None)
-    with closing(connect(orthanc)) as destination:
-        made = SeriesWorker(queue, analyse, delivery_to(destination), 0.0)
-        with closing(made):
-            made.start()
-            yield made
 
 
 @pytest.mark.usefixtures("worker")

@@ -12,19 +12,17 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from tests.pacs.dicomweb.test_poller import connect
+from tests.pacs.dicomweb.conftest import connect
 from tests.samples.dicom_studies import change, ill_head, wait_for, write_series
 from tests.samples.orthanc import PASSWORD, USER, Orthanc
 from tests.samples.processes import Command
 from tests.samples.ups_server import UpsServer, serve_ups
 from tumorlens.cli.main import main
 from tumorlens.errors import ArchiveAccessError, ArchiveDownError, SettingError
-from tumorlens.inference.series.classifier import load_series_classifier
-from tumorlens.pacs.analysis import analysis_with
 from tumorlens.pacs.dicomweb import access
 from tumorlens.pacs.dicomweb.access import open_session, worklist_credentials
 from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
-from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
+from tumorlens.pacs.dicomweb.poller import Poller
 from tumorlens.pacs.dicomweb.ups import (
     GIVEN_UP,
     GONE,
@@ -34,7 +32,6 @@ from tumorlens.pacs.dicomweb.ups import (
     OrderedSteps,
     StepService,
 )
-from tumorlens.pacs.worker import SeriesWorker
 
 STUDY = "1.2.826.0.1.3680043.8.498.79"
 STATION = "TUMORLENS"
@@ -45,12 +42,6 @@ SECRETS = ("Drawn^Head", "drawn-1")
 def ups() -> Iterator[UpsServer]:
     with serve_ups() as served:
         yield served
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[FetchQueue]:
-    with closing(FetchQueue(tmp_path / "queue")) as made:
-        yield made
 
 
 def service_of(ups: UpsServer) -> StepService:
@@ -70,18 +61,6 @@ def poller_of(
 def poller(orthanc: Orthanc, ups: UpsServer, queue: FetchQueue) -> Iterator[Poller]:
     with ExitStack() as stack:
         yield poller_of(stack, orthanc, ups, queue)
-
-
-@pytest.fixture
-def worker(
-    orthanc: Orthanc, queue: FetchQueue, tiny_bundle: Path
-) -> Iterator[SeriesWorker]:
-    analyse = analysis_with(load_series_classifier(tiny_bundle, threads=1), None)
-    with closing(connect(orthanc)) as destination:
-        made = SeriesWorker(queue, analyse, delivery_to(destination), 0.0)
-        with closing(made):
-            made.start()
-            yield made
 
 
 def stored(orthanc: Orthanc, folder: Path, **tags: object) -> tuple[str, str]:
