@@ -380,10 +380,13 @@ class OrderedSteps:
 
     def _is_gone(self, order: Order) -> bool:
         """Tell whether a series that is still to be fetched cannot be any more."""
+        left: dict[str, set[str]] = {}
+        for study, series in order.series:
+            if self._queue.due_in(series) is not None:
+                left.setdefault(study, set()).add(series)
         return any(
-            self._queue.due_in(series) is not None
-            and series not in {entry.uid for entry in self._archive.series(study)}
-            for study, series in order.series
+            series - {entry.uid for entry in self._archive.series(study)}
+            for study, series in left.items()
         )
 
     def _performed(self, order: Order, results: Sequence[SentResult]) -> Dataset:
