@@ -280,6 +280,7 @@ class OrderedSteps:
         self._station = station
         self._clock = clock
         self._left: set[str] = set()
+        self._ordered: set[tuple[str, str]] = set()
 
     def studies(self) -> set[str]:
         """Look once: end steps that are done, take new ones; list studies to judge.
@@ -296,12 +297,12 @@ class OrderedSteps:
             if uid not in orders:
                 _unless_refused(partial(self._take, uid))
         ours = self._queue.orders().values()
-        return {study for order in ours for study, _ in order.series}
+        self._ordered = {named for order in ours for named in order.series}
+        return {study for study, _ in self._ordered}
 
     def wants(self, entry: SeriesEntry) -> bool:
-        """Tell whether a step of ours names a series."""
-        orders = self._queue.orders().values()
-        return any((entry.study, entry.uid) in order.series for order in orders)
+        """Tell whether a step of ours, as `studies` found them, names a series."""
+        return (entry.study, entry.uid) in self._ordered
 
     def _take(self, uid: str) -> None:
         step = self._service.step(uid)
