@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -115,3 +116,22 @@ def test_a_study_compares_its_arms_and_goes_on(manifests, tmp_path, capsys):
     assert "points of the centralised one" in page
     assert main([*call, "--resume"]) == 0
     assert "Arm" not in capsys.readouterr().out
+
+
+def test_a_site_of_other_lesions_alone_trains_and_judges_no_arm(
+    manifests, tmp_path, capsys
+):
+    pytest.importorskip("flwr", reason="the extra 'federated' is not installed")
+    others = [
+        replace(row, label=None, lesion="vascular")
+        for row in read_manifest(manifests["west"])
+    ]
+    write_manifest(others, tmp_path / "west.csv")
+    call = ["federate", "simulate", "--study", f"--site=east={manifests['east']}"]
+    call += [f"--site=west={tmp_path / 'west.csv'}", "--out", str(tmp_path / "out")]
+    call += [*TINY[2:], "--network", "evidence-net-sequences", "--study-epsilon", "8"]
+    assert main(call) == 0
+    assert "west has no slice of the four classes" in capsys.readouterr().out
+    result = json.loads((tmp_path / "out" / "study" / "metrics.json").read_text())
+    assert "alone-west" in result["arms"]
+    assert set(result["above_mean_alone"]) == {"east"}

@@ -136,6 +136,7 @@ def batch(
         operating_point=worker.operating_point,
         part_size=part_size or (_PART_SIZE_WITH_MAPS if maps else _PART_SIZE),
         maps=maps,
+        own_classes=worker.own_classes,
     )
     start = time.perf_counter()
     with ExitStack() as stack:
