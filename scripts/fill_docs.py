@@ -9,9 +9,9 @@ docs/figures/bench.json (`python -m bench --json`), docs/figures/audit.json (`py
 bench.audit --json`), docs/figures/growth.json (`python -m bench.growth --json`),
 docs/figures/choices.json (`python -m bench.choices --json`), docs/figures/archive.json
 (`python -m bench.archive --json`), docs/figures/scans.json (`make scans`),
-docs/figures/clinical.json (`make clinical`; until there are the last five, their pages
-say that nothing was measured), the shipped bundle's bundle.json, the table of settings,
-and the OpenAPI document.
+docs/figures/clinical.json (`make clinical`), docs/figures/validation.json (`make
+validation`; until there are the last six, their pages say that nothing was measured),
+the shipped bundle's bundle.json, the table of settings, and the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ def main() -> int:
         "docs/literature.md": {"own": _own_table(folds)},
         "docs/scans.md": {"scans": _scans_table()},
         "docs/clinical.md": {"clinical": _clinical_tables()},
+        "docs/validation.md": {"validation": _validation_table()},
         "docs/http-api.md": {"paths": _paths_table(bundle)},
     }
     wanted = {
@@ -493,6 +494,40 @@ def _archive_tables() -> str:
         ]
         heads = ("Files", "Peak memory of the driver", "Time a file")
         lines += ["", *table(heads, drivers)]
+    return "\n".join(lines)
+
+
+ENDPOINTS = {
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "accuracy": "correct class of four",
+    "auroc_tumor": "AUROC, tumour or none",
+}
+
+
+def _validation_table() -> str:
+    """Show what came of the example of a protocol."""
+    path = FIGURES / "validation.json"
+    if not path.exists():
+        return "Nothing was measured yet: run `make validation`."
+    report = json.loads(path.read_text(encoding="utf-8"))
+    model = report["model"]
+    rows = [
+        (
+            f"{item['role'].capitalize()}: {ENDPOINTS[item['endpoint']]}",
+            f"{item['margin']:g}",
+            figure_text(item["figure"]),
+            "met" if item["met"] else "not met",
+        )
+        for item in report["endpoints"]
+    ]
+    lines = [
+        f"By {model['name']} {model['version']}, {report['slices']} slices of "
+        f"{report['patients']} patients, {len(report['deviations'])} deviations from "
+        "the protocol:",
+        "",
+        *table(("Endpoint", "Margin", "Figure", ""), rows),
+    ]
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.samples.federated_sites import draw_site
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import read_manifest, write_manifest
+from tumorlens.errors import DatasetError
 
 TINY = (
     *("--network", "seed-cnn", "--rounds", "1", "--local-steps", "1"),
@@ -118,20 +119,21 @@ def test_a_study_compares_its_arms_and_goes_on(manifests, tmp_path, capsys):
     assert "Arm" not in capsys.readouterr().out
 
 
-def test_a_site_of_other_lesions_alone_trains_and_judges_no_arm(
-    manifests, tmp_path, capsys
-):
+def test_a_site_of_other_lesions_alone_trains_and_judges_no_arm(manifests, tmp_path):
     pytest.importorskip("flwr", reason="the extra 'federated' is not installed")
-    others = [
-        replace(row, label=None, lesion="vascular")
-        for row in read_manifest(manifests["west"])
-    ]
+    from tumorlens.scale.federation.plan import FederationPlan
+    from tumorlens.scale.federation.study import kept_aside_samples
+    from tumorlens.training.config import TrainingConfig
+
+    rows = read_manifest(manifests["west"])
+    others = [replace(row, label=None, lesion="vascular") for row in rows]
     write_manifest(others, tmp_path / "west.csv")
-    call = ["federate", "simulate", "--study", f"--site=east={manifests['east']}"]
-    call += [f"--site=west={tmp_path / 'west.csv'}", "--out", str(tmp_path / "out")]
-    call += [*TINY[2:], "--network", "evidence-net-sequences", "--study-epsilon", "8"]
-    assert main(call) == 0
-    assert "west has no slice of the four classes" in capsys.readouterr().out
-    result = json.loads((tmp_path / "out" / "study" / "metrics.json").read_text())
-    assert "alone-west" in result["arms"]
-    assert set(result["above_mean_alone"]) == {"east"}
+    plan = FederationPlan(training=TrainingConfig(network="evidence-net-sequences"))
+    told = []
+    sites = {"east": manifests["east"], "west": tmp_path / "west.csv"}
+    found = kept_aside_samples(sites, plan, tmp_path / "out", told.append)
+    assert [(name, len(samples)) for name, samples in found.items()] == [("east", 4)]
+    (line,) = told
+    assert line.startswith("west has no slice of the four classes")
+    with pytest.raises(DatasetError, match="No site has a slice"):
+        kept_aside_samples({"west": sites["west"]}, plan, tmp_path / "o", told.append)

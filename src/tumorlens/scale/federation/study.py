@@ -161,7 +161,7 @@ def run_study(
     if weights is not None:
         for arm in arms:
             check_first_weights(arm.plan, weights)
-    kept_aside = _kept_aside(manifests, plan, folder, say)
+    kept_aside = kept_aside_samples(manifests, plan, folder, say)
     for number, arm in enumerate(arms, start=1):
         home = folder / "arms" / arm.name
         if (home / WEIGHTS).exists():
@@ -199,19 +199,29 @@ def run_study(
     return result
 
 
-def _kept_aside(
+def kept_aside_samples(
     manifests: Mapping[str, Path],
     plan: FederationPlan,
     folder: Path,
     say: Callable[[str], None],
 ) -> dict[str, list[Sample]]:
-    """Read what every arm is judged on; a site may have no slice of the four classes.
+    """Read what every arm is judged on, before days of training.
+
+    Parameters
+    ----------
+    manifests, plan, folder, say
+        The same as of `run_study`.
+
+    Returns
+    -------
+    dict
+        Slices of the four classes in the split ``test``, by the site's name. A site
+        that has other lesions alone trains and is not in it.
 
     Raises
     ------
     DatasetError
-        A site keeps nobody aside, or no site has a slice to judge: this shows before
-        days of training.
+        A site keeps nobody aside, or no site has a slice of the four classes there.
     """
     found = {}
     for name, path in manifests.items():
