@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from tests.samples.federated_sites import draw_site
 from tumorlens.errors import SettingError
 from tumorlens.scale.federation.deployment import (
     Address,
+    ServerTls,
     SuperLink,
     check_sites,
     flower_command,
@@ -48,7 +50,15 @@ def named(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def write_certificates(folder: Path) -> None:
+LOOPBACK = (
+    x509.DNSName("localhost"),
+    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+)
+
+
+def write_certificates(
+    folder: Path, addresses: Sequence[x509.GeneralName] = LOOPBACK
+) -> None:
     """Make an authority, and a server's certificate that it signed."""
     now = datetime.datetime.now(datetime.UTC)
     authority_key = ec.generate_private_key(ec.SECP256R1())
@@ -70,12 +80,9 @@ def write_certificates(folder: Path) -> None:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
-    names = x509.SubjectAlternativeName(
-        [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    )
     server = (
         begun("server", server_key)
-        .add_extension(names, critical=False)
+        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -132,7 +139,7 @@ class Deployment:
     def start_server(self, *options: str) -> None:
         self._start(
             "server",
-            *("server", "--out", str(self.out), "--listen", f"127.0.0.1:{self.port}"),
+            *("server", "--out", str(self.out), "--listen", f"0.0.0.0:{self.port}"),
             *("--certificate", str(self.folder / "server.pem")),
             *("--key", str(self.folder / "server.key")),
             *("--authority", str(self.folder / "authority.pem")),
@@ -225,6 +232,23 @@ def test_hospitals_and_server_are_killed_and_the_federation_goes_on(deployment):
     assert pictures
     left = {path.name for path in deployment.out.rglob("*") if path.is_file()}
     assert not pictures & left
+
+
+def test_a_server_at_all_addresses_is_reached_by_a_name_of_its_certificate(tmp_path):
+    write_certificates(tmp_path)
+    everywhere = Address("0.0.0.0", 9092)
+    files = [tmp_path / name for name in ("server.pem", "server.key", "authority.pem")]
+    assert str(everywhere.from_here(ServerTls(*files))) == "127.0.0.1:9092"
+    assert str(everywhere.from_here(None)) == "127.0.0.1:9092"
+    given = Address("federation.example.org", 9092)
+    assert given.from_here(ServerTls(*files)) == given
+    write_certificates(tmp_path, (x509.DNSName("federation.example.org"),))
+    assert everywhere.from_here(ServerTls(*files)) == given
+    # The authority's names nothing.
+    with pytest.raises(SettingError, match="names no address"):
+        everywhere.from_here(ServerTls(files[2], files[1], files[2]))
+    with pytest.raises(SettingError, match="is no certificate"):
+        everywhere.from_here(ServerTls(files[1], files[1], files[2]))
 
 
 def test_sites_with_keys_need_tls(tmp_path):

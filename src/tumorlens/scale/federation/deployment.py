@@ -68,7 +68,10 @@ SITE, MANIFEST, FOLDER, AUDIT_KEY, MAX_EPSILON = (
 )
 """What a site is told of itself, in Flower's node configuration."""
 
-_SECONDS_TO_START = 120.0
+_ALL_ADDRESSES = ("0.0.0.0", "::", "[::]")
+_LOOPBACK = ("127.0.0.1", "localhost")
+
+_SECONDS_TO_START = 300.0
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 30.0
 _MAKE_KEY = "Make one: ssh-keygen -t ecdsa -b 384 -N '' -f KEY"
 _LOG = "superlink.log"
@@ -122,6 +125,55 @@ class Address:
         """Write it as it is read."""
         return f"{self.host}:{self.port}"
 
+    def from_here(self, tls: ServerTls | None) -> Address:
+        """Say where this machine reaches a server that listens here.
+
+        Flower's own commands come over the same port, and over TLS they take no server
+        whose certificate does not name the address that they call.
+
+        Parameters
+        ----------
+        tls
+            What the server shows of itself; None for a plain connection.
+
+        Raises
+        ------
+        SettingError
+            It listens at all addresses, and its certificate cannot be read or names
+            none.
+        """
+        if self.host not in _ALL_ADDRESSES:
+            return self
+        names = _LOOPBACK if tls is None else _certificate_names(tls.certificate)
+        # A public name has to lead back to this machine.
+        named = [name for name in (*_LOOPBACK, *names) if name in names]
+        if not named:
+            raise SettingError(
+                f"{tls.certificate if tls else 'The certificate'} names no address.",
+                "Make one with subjectAltName, such as "
+                "DNS:federation.example.org,DNS:localhost.",
+            )
+        return Address(named[0], self.port)
+
+
+def _certificate_names(certificate: Path) -> tuple[str, ...]:
+    """Read the addresses that a certificate is for, without patterns."""
+    from cryptography import x509
+
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"{certificate} is no certificate: {error}.", "Give one in PEM."
+        ) from error
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    numbers = names.value.get_values_for_type(x509.IPAddress)
+    words = names.value.get_values_for_type(x509.DNSName)
+    return (*map(str, numbers), *(name for name in words if "*" not in name))
+
 
 class SuperLink:
     """Flower's server process, and the one run that it is started for.
@@ -153,6 +205,7 @@ class SuperLink:
             )
         self._folder = folder
         self._address = address
+        self._reached = address.from_here(tls)
         self._tls = tls
         self._sites = sites
         self._home = folder / "flower"
@@ -263,7 +316,7 @@ class SuperLink:
                     "and key fit?",
                 )
             try:
-                reached = (self._address.host, self._address.port)
+                reached = (self._reached.host, self._reached.port)
                 socket.create_connection(reached, 1.0).close()
             except OSError:
                 time.sleep(0.2)
@@ -304,7 +357,7 @@ class SuperLink:
         else:
             authority = json.dumps(str(self._tls.authority.absolute()))
             security = f"root-certificates = {authority}"
-        connection = _CONNECTION.format(address=self._address, security=security)
+        connection = _CONNECTION.format(address=self._reached, security=security)
         (self._home / "config.toml").write_text(connection, encoding="utf-8")
 
     def _environment(self) -> dict[str, str]:
