@@ -30,6 +30,7 @@ from tumorlens.scale.federation.deployment import (
     Address,
     ServerTls,
     SuperLink,
+    check_certificate,
     check_sites,
     flower_command,
     run_supernode,
@@ -234,21 +235,24 @@ def test_hospitals_and_server_are_killed_and_the_federation_goes_on(deployment):
     assert not pictures & left
 
 
-def test_a_server_at_all_addresses_is_reached_by_a_name_of_its_certificate(tmp_path):
-    write_certificates(tmp_path)
+def test_a_certificate_names_what_flowers_own_processes_call(tmp_path):
     everywhere = Address("0.0.0.0", 9092)
-    files = [tmp_path / name for name in ("server.pem", "server.key", "authority.pem")]
-    assert str(everywhere.from_here(ServerTls(*files))) == "127.0.0.1:9092"
-    assert str(everywhere.from_here(None)) == "127.0.0.1:9092"
+    assert str(everywhere.from_here()) == "127.0.0.1:9092"
     given = Address("federation.example.org", 9092)
-    assert given.from_here(ServerTls(*files)) == given
-    write_certificates(tmp_path, (x509.DNSName("federation.example.org"),))
-    assert everywhere.from_here(ServerTls(*files)) == given
-    # The authority's names nothing.
+    assert given.from_here() == given
+    write_certificates(tmp_path)
+    files = [tmp_path / name for name in ("server.pem", "server.key", "authority.pem")]
+    check_certificate(files[0], "127.0.0.1")
+    with pytest.raises(SettingError, match="names 127.0.0.1, localhost, and"):
+        check_certificate(files[0], given.host)
     with pytest.raises(SettingError, match="names no address"):
-        everywhere.from_here(ServerTls(files[2], files[1], files[2]))
+        check_certificate(files[2], given.host)
     with pytest.raises(SettingError, match="is no certificate"):
-        everywhere.from_here(ServerTls(files[1], files[1], files[2]))
+        check_certificate(files[1], given.host)
+    write_certificates(tmp_path, (x509.DNSName("*.example.org"),))
+    check_certificate(files[0], given.host)
+    with pytest.raises(SettingError, match="here call 127.0.0.1"):
+        SuperLink(tmp_path / "out", everywhere, ServerTls(*files), {})
 
 
 def test_sites_with_keys_need_tls(tmp_path):

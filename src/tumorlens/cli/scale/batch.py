@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.filesize import decimal
 
 import tumorlens
 from tumorlens.cli._shared.options import (
@@ -183,7 +184,7 @@ def _show_inventory(inventory: Inventory, done: int) -> None:
     skipped = inventory.skipped
     click.echo(
         f"{_count(inventory.files, 'file')}, about "
-        f"{_count(inventory.slices, 'slice')}, {inventory.size / 1e9:.2f} GB, in "
+        f"{_count(inventory.slices, 'slice')}, {decimal(inventory.size)}, in "
         f"{_count(inventory.parts, 'part')}"
         + (f", {done:,} of them done" if done else "")
         + "."
@@ -208,7 +209,7 @@ def _show_estimate(estimate: Estimate) -> None:
         f"{_count(estimate.slices, 'slice')} left: {_duration(estimate.seconds)}"
         + ("" if one else f" on {estimate.workers} workers")
         + f", {estimate.worker_hours:.2f} worker-hours, and "
-        f"at most {estimate.result_bytes / 1e6:.1f} MB of results."
+        f"at most {decimal(estimate.result_bytes)} of results."
     )
 
 

@@ -69,7 +69,7 @@ SITE, MANIFEST, FOLDER, AUDIT_KEY, MAX_EPSILON = (
 """What a site is told of itself, in Flower's node configuration."""
 
 _ALL_ADDRESSES = ("0.0.0.0", "::", "[::]")
-_LOOPBACK = ("127.0.0.1", "localhost")
+_LOOPBACK = "127.0.0.1"
 
 _SECONDS_TO_START = 300.0
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 30.0
@@ -125,54 +125,53 @@ class Address:
         """Write it as it is read."""
         return f"{self.host}:{self.port}"
 
-    def from_here(self, tls: ServerTls | None) -> Address:
-        """Say where this machine reaches a server that listens here.
-
-        Flower's own commands come over the same port, and over TLS they take no server
-        whose certificate does not name the address that they call.
-
-        Parameters
-        ----------
-        tls
-            What the server shows of itself; None for a plain connection.
-
-        Raises
-        ------
-        SettingError
-            It listens at all addresses, and its certificate cannot be read or names
-            none.
-        """
-        if self.host not in _ALL_ADDRESSES:
-            return self
-        names = _LOOPBACK if tls is None else _certificate_names(tls.certificate)
-        # A public name has to lead back to this machine.
-        named = [name for name in (*_LOOPBACK, *names) if name in names]
-        if not named:
-            raise SettingError(
-                f"{tls.certificate if tls else 'The certificate'} names no address.",
-                "Make one with subjectAltName, such as "
-                "DNS:federation.example.org,DNS:localhost.",
-            )
-        return Address(named[0], self.port)
+    def from_here(self) -> Address:
+        """Say where Flower's own processes on this machine reach a server."""
+        everywhere = self.host in _ALL_ADDRESSES
+        return Address(_LOOPBACK, self.port) if everywhere else self
 
 
-def _certificate_names(certificate: Path) -> tuple[str, ...]:
-    """Read the addresses that a certificate is for, without patterns."""
+def check_certificate(certificate: Path, host: str) -> None:
+    """Make sure that a server's certificate names a host.
+
+    Flower's own processes beside the server come over TLS, too, and take no certificate
+    that does not name the address which they call.
+
+    Parameters
+    ----------
+    certificate
+        PEM.
+    host
+        Name or number.
+
+    Raises
+    ------
+    SettingError
+        It is no certificate, or does not name the host.
+    """
     from cryptography import x509
 
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        named: list[str] = []
     except (OSError, ValueError) as error:
         raise SettingError(
             f"{certificate} is no certificate: {error}.", "Give one in PEM."
         ) from error
-    try:
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return ()
-    numbers = names.value.get_values_for_type(x509.IPAddress)
-    words = names.value.get_values_for_type(x509.DNSName)
-    return (*map(str, numbers), *(name for name in words if "*" not in name))
+    else:
+        numbers = names.value.get_values_for_type(x509.IPAddress)
+        named = [*map(str, numbers), *names.value.get_values_for_type(x509.DNSName)]
+    # A pattern stands for one part of a name.
+    pattern = f"*.{host.partition('.')[2]}"
+    if host not in named and pattern not in named:
+        raise SettingError(
+            f"{certificate} names {', '.join(named) or 'no address'}, and Flower's own "
+            f"processes here call {host}.",
+            "Make one whose subjectAltName has both, such as "
+            "DNS:federation.example.org,IP:127.0.0.1.",
+        )
 
 
 class SuperLink:
@@ -205,7 +204,9 @@ class SuperLink:
             )
         self._folder = folder
         self._address = address
-        self._reached = address.from_here(tls)
+        self._reached = address.from_here()
+        if tls is not None:
+            check_certificate(tls.certificate, self._reached.host)
         self._tls = tls
         self._sites = sites
         self._home = folder / "flower"
