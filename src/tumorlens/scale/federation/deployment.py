@@ -236,9 +236,13 @@ class SuperLink:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=self._environment()
             )
-        self._wait_until_it_answers()
-        for name, key in self._sites.items():
-            self._register(name, key)
+        try:
+            self._wait_until_it_answers()
+            for name, key in self._sites.items():
+                self._register(name, key)
+        except BaseException:
+            stop_process(self._process)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
