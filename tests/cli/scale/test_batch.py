@@ -73,7 +73,7 @@ def test_every_input_becomes_rows_once(
     missing = tmp_path / "missing.png"
     assert run(archive, missing, "--out", tmp_path / "out") == 1
     said = capsys.readouterr().out
-    assert "Skipped, because no picture: 1 file." in said
+    assert "Skipped, because no picture or a mask: 1 file." in said
     assert "Measured on" in said
     assert "slices/s" in said
     assert "12 slices and 3 failures" in said

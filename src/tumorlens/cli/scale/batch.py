@@ -189,7 +189,7 @@ def _show_inventory(inventory: Inventory, done: int) -> None:
         + (f", {done:,} of them done" if done else "")
         + "."
         + (
-            f" Skipped, because no picture: {_count(skipped, 'file')}."
+            f" Skipped, because no picture or a mask: {_count(skipped, 'file')}."
             if skipped
             else ""
         )
