@@ -56,19 +56,10 @@ def infer(
         chosen = samples[start : start + _ROWS_AT_A_TIME]
         whole = isinstance(chosen[0], VolumeSample)
         pixels = (served_volumes if whole else served_pixels)(chosen, size)
-        outputs = model.predict_on_batch(_shared_out(pixels))
+        outputs = model.predict_on_batch(pixels)
         for name, value in outputs.items():
-            parts.setdefault(name, []).append(np.asarray(value)[: len(pixels)])
+            parts.setdefault(name, []).append(np.asarray(value))
     return {name: np.concatenate(rows) for name, rows in parts.items()}
-
-
-def _shared_out(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Fill a batch up so that the devices of a run share it evenly."""
-    shared = keras.distribution.distribution()
-    if shared is None:
-        return pixels
-    missing = -len(pixels) % shared.device_mesh.devices.size
-    return np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
 
 
 @dataclass(frozen=True)
