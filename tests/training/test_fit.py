@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 import cv2
-import keras
 import numpy as np
 import pytest
 
@@ -12,9 +11,7 @@ from tests.samples.heads import TINY
 from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import SettingError, TrainingError
 from tumorlens.taxonomy import TumorClass
-from tumorlens.training import fit as fit_module
 from tumorlens.training.batches import BatchStream
-from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import load_samples, sampling_weights
 from tumorlens.training.fit import (
     BEST_WEIGHTS,
@@ -82,34 +79,6 @@ def test_the_loss_falls_on_drawn_heads(sets, tmp_path):
     assert losses[-1] < losses[0]
     assert (tmp_path / "log.csv").read_text().count("\n") == 7
     assert list((tmp_path / "tensorboard").iterdir())
-
-
-def test_bfloat16_learns_as_float32_does_and_ends_in_float32(sets, tmp_path):
-    runs = {}
-    for precision in ("float32", "bfloat16"):
-        (tmp_path / precision).mkdir()
-        config = replace(SMALL, precision=precision)
-        runs[precision] = fit(config, *sets, tmp_path / precision, say=lambda _: None)
-    usual, mixed = runs["float32"], runs["bfloat16"]
-    assert mixed.history[0]["loss"] != usual.history[0]["loss"]
-    assert mixed.history[0]["loss"] == pytest.approx(usual.history[0]["loss"], rel=0.05)
-    policies = {layer.dtype_policy.name for layer in mixed.model.layers}
-    assert policies == {"float32"} == {keras.config.dtype_policy().name}
-    for one, other in zip(
-        usual.model.get_weights(), mixed.model.get_weights(), strict=True
-    ):
-        assert one.shape == other.shape and other.dtype == np.float32
-
-
-@pytest.mark.parametrize("name", ["evidence-net-sequences", "cnn3d"])
-def test_heads_answer_in_float32_whatever_the_precision(name):
-    config = TrainingConfig(network=name, precision="bfloat16")
-    network = replace(find_network(name), initialise=None)
-    with fit_module._arithmetic(config):
-        model = network.build(None)
-    assert {str(output.dtype) for output in model.outputs} == {"float32"}
-    assert model.get_layer(network.last_convolution).compute_dtype == "bfloat16"
-    assert {str(item.dtype) for item in model.trainable_variables} == {"float32"}
 
 
 def test_a_patient_on_both_sides_is_refused(sets, tmp_path):
