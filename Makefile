@@ -260,7 +260,8 @@ VALIDATED ?= $(REPRODUCED)/folds/fold0/bundle
 validation: $(TEST)/.ready
 	$(TEST)/bin/python examples/validation/validate_lgg.py $(TUMORLENS_DATA) \
 		$(REPRODUCED)/validation --model $(VALIDATED)
-	cp $(REPRODUCED)/validation/report/metrics.json docs/figures/validation.json
+	$(TEST)/bin/python -m json.tool --compact \
+		$(REPRODUCED)/validation/report/metrics.json docs/figures/validation.json
 
 clean:
 	rm -rf $(SERVE) $(TEST) $(FEDERATED) build dist
