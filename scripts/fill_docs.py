@@ -7,10 +7,11 @@ docs/figures/intensity_baseline.json (`tumorlens baseline`, docs/evaluation.md),
 docs/figures/strangers/*.json (`tumorlens evaluate --json`, of `make strangers`),
 docs/figures/bench.json (`python -m bench --json`), docs/figures/audit.json (`python -m
 bench.audit --json`), docs/figures/growth.json (`python -m bench.growth --json`),
-docs/figures/choices.json (`python -m bench.choices --json`), docs/figures/scans.json
-(`make scans`), docs/figures/clinical.json (`make clinical`; until there are the last
-four, their pages say that nothing was measured), the shipped bundle's bundle.json, the
-table of settings, and the OpenAPI document.
+docs/figures/choices.json (`python -m bench.choices --json`), docs/figures/archive.json
+(`python -m bench.archive --json`), docs/figures/scans.json (`make scans`),
+docs/figures/clinical.json (`make clinical`), docs/figures/validation.json (`make
+validation`; until there are the last six, their pages say that nothing was measured),
+the shipped bundle's bundle.json, the table of settings, and the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -116,9 +117,11 @@ def main() -> int:
             "choices": _choices_table(),
             "audit": _audit_table(audit),
         },
+        "docs/batch.md": {"archive": _archive_tables()},
         "docs/literature.md": {"own": _own_table(folds)},
         "docs/scans.md": {"scans": _scans_table()},
         "docs/clinical.md": {"clinical": _clinical_tables()},
+        "docs/validation.md": {"validation": _validation_table()},
         "docs/http-api.md": {"paths": _paths_table(bundle)},
     }
     wanted = {
@@ -439,6 +442,93 @@ def _choices_table() -> str:
             cells.append(f"{choice[way]}: {values[0]} ms ({values[1]} to {values[2]})")
         rows.append((*cells, choice["verdict"]))
     return "\n".join(table(("", "One way", "The other", "Used"), rows))
+
+
+_PAPER_SLICES = 100_000_000
+_PAPER_WORKERS = 64
+
+
+def _archive_tables() -> str:
+    """Show what an archive takes, and on paper what a hundred million slices would."""
+    path = FIGURES / "archive.json"
+    if not path.exists():
+        return "Nothing was measured yet: run `python -m bench.archive`."
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    facts = measured["machine"]
+    rates = {run["ray_workers"]: run for run in measured["rates"]}
+    one = rates.get(1) or rates[0]
+    rows = [
+        (
+            f"{workers} on Ray, one thread each" if workers else "this process",
+            f"{run['slices_per_second']:.1f}",
+            f"{run['slices_per_second'] / one['slices_per_second']:.2f}",
+            " and ".join(f"{megabytes:.0f} MB" for megabytes in run["peak_mb"]),
+        )
+        for workers, run in rates.items()
+    ]
+    sizes = " and ".join(f"{slices:,}" for slices in one["slices"])
+    heads = ("Workers", "Slices/s", "Times one worker", f"Peak memory at {sizes}")
+    hours = _PAPER_SLICES / one["slices_per_second"] / 3600.0
+    days = hours / _PAPER_WORKERS / 24.0
+    terabytes = _PAPER_SLICES * one["bytes_a_slice"] / 1e12
+    lines = [
+        f"On {facts['cores']} cores ({facts['cpu']}), with a load of "
+        f"{facts['load_before']} before:",
+        "",
+        *table(heads, rows),
+        "",
+        f"On paper, from the rate of one worker: {_PAPER_SLICES:,} slices take "
+        f"{hours:,.0f} worker-hours, which are {days:.1f} days for "
+        f"{_PAPER_WORKERS} workers, and give {terabytes:.2f} TB of Parquet. Times "
+        "what an hour of a core costs, that is the price of it; reading from a distant "
+        "store comes on top.",
+    ]
+    if measured["driver"]:
+        drivers = [
+            (
+                f"{run['files']:,}",
+                f"{run['peak_mb']:.0f} MB",
+                f"{1000.0 * run['seconds'] / run['files']:.2f} ms",
+            )
+            for run in measured["driver"]
+        ]
+        heads = ("Files", "Peak memory of the driver", "Time a file")
+        lines += ["", *table(heads, drivers)]
+    return "\n".join(lines)
+
+
+ENDPOINTS = {
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "accuracy": "correct class of four",
+    "auroc_tumor": "AUROC, tumour or none",
+}
+
+
+def _validation_table() -> str:
+    """Show what came of the example of a protocol."""
+    path = FIGURES / "validation.json"
+    if not path.exists():
+        return "Nothing was measured yet: run `make validation`."
+    report = json.loads(path.read_text(encoding="utf-8"))
+    model = report["model"]
+    rows = [
+        (
+            f"{item['role'].capitalize()}: {ENDPOINTS[item['endpoint']]}",
+            f"{item['margin']:g}",
+            figure_text(item["figure"]),
+            "met" if item["met"] else "not met",
+        )
+        for item in report["endpoints"]
+    ]
+    lines = [
+        f"By {model['name']} {model['version']}, {report['slices']} slices of "
+        f"{report['patients']} patients, {len(report['deviations'])} deviations from "
+        "the protocol:",
+        "",
+        *table(("Endpoint", "Margin", "Figure", ""), rows),
+    ]
+    return "\n".join(lines)
 
 
 def _audit_table(runs: list[dict[str, Any]]) -> str:
