@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorlens.cli._shared.options import manifest_option
+from tumorlens.cli._shared.options import (
+    EXISTING_FILE,
+    FOLDER,
+    PATH,
+    calibrate_on_option,
+    manifest_option,
+)
+from tumorlens.cli._shared.output_files import show_tables, write_json
 from tumorlens.errors import MissingExtraError, TrainingError
 from tumorlens.inference.clinical import read_clinical_table
-
-if TYPE_CHECKING:
-    from tumorlens.inference.bundle.bundle import Bundle
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-
-from tumorlens.cli._shared.output_files import write_json
+from tumorlens.report.page_parts import Table
+from tumorlens.report.slice.document import RESEARCH_USE
 
 if TYPE_CHECKING:
     from tumorlens.experiments.cross_validation import CrossValidation, FoldPlan
+    from tumorlens.inference.bundle.bundle import Bundle
     from tumorlens.training.plan import StepProgress
-from tumorlens.cli._shared.output_files import show_tables
-from tumorlens.report.page_parts import Table
-from tumorlens.report.slice.document import RESEARCH_USE
 
 _CLINICAL_FOLDER = "clinical"
 _SECONDS_A_LINE = 60.0
@@ -36,7 +38,7 @@ _SECONDS_A_LINE = 60.0
 @click.option(
     "--out",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder of the run: checkpoints, logs and, at its end, the bundle.",
 )
@@ -45,7 +47,7 @@ _SECONDS_A_LINE = 60.0
     default=None,
     help="evidence-net (default), evidence-net-lite2 (larger), "
     "evidence-net-sequences (any sequence, other lesions), seed-cnn or cnn3d (whole "
-    "scans).",
+    "series).",
 )
 @click.option("--epochs", type=int, default=None, help="At most so many.")
 @click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")
@@ -82,7 +84,7 @@ _SECONDS_A_LINE = 60.0
 @click.option("--seed", type=int, default=None, help="Of everything random.")
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     default=None,
     help="Start from these Keras weights, for example a bundle's model.weights.h5.",
 )
@@ -110,26 +112,21 @@ _SECONDS_A_LINE = 60.0
     "damaged",
     type=click.IntRange(min=0),
     default=None,
-    help="With --folds: slices to damage; foreign pictures and tests of the maps go "
-    "with them. 0 leaves these out.  [default: 200]",
+    help="With --folds: slices to damage; out-of-distribution pictures and tests of "
+    "the maps go with them. 0 leaves these out.  [default: 200]",
 )
-@click.option(
-    "--calibrate-on",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=None,
-    help="Fix calibration and thresholds on this cross-validation's held-out patients.",
-)
+@calibrate_on_option
 @click.option(
     "--clinical",
     "table",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=None,
     help="Also learn from this table (CSV) what age, sex ... add to the image.",
 )
 @click.option(
     "--model",
     "ready",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=None,
     help="With --clinical: build on this bundle, and train no network.",
 )

@@ -115,7 +115,7 @@ def _page(
     from tumorlens.scale.archive.parquet import MAPS_FOLDER
     from tumorlens.scale.archive.query import archive_overview
 
-    found = archive_overview(folder, values, min_p_tumor)
+    overview = archive_overview(folder, values, min_p_tumor)
     chosen = [f"{name} = {value or 'empty'}" for name, value in values.items()]
     if min_p_tumor is not None:
         chosen.append(f"probability of {min_p_tumor:g} or more")
@@ -125,11 +125,11 @@ def _page(
         return quote(f"{maps}/{stem}.overlay.png".replace(os.sep, "/"))
 
     return render_archive(
-        found.totals,
-        found.counts,
-        found.histogram,
-        found.series,
-        found.left_out,
+        overview.totals,
+        overview.counts,
+        overview.histogram,
+        overview.series,
+        overview.left_out,
         link,
         f"{display_name(folder)}: {', '.join(chosen) or 'all rows'}",
     )
