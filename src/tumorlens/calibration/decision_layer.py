@@ -325,7 +325,7 @@ def fit_decision_layer(
         not known what they show fit nothing.
     brain_shares
         Shape (N,), 0 to 1: how much brain each of its slices shows; see
-        `tumorlens.imaging.preprocess.slice`. None for whole scans.
+        `tumorlens.imaging.preprocess.slice`. None for whole series.
     """
     is_labelled = held.labels >= 0
     held = held.take(is_labelled)

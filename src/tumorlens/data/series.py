@@ -19,7 +19,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record, class_mend, dicom_patient
+from tumorlens.data.manifest import Record, class_hint, dicom_patient
 from tumorlens.data.skull_stripping import strip_picture
 from tumorlens.data.sources import set_rows
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
@@ -630,7 +630,7 @@ def cut_volumes(
     tumor_class = parse_class(label)
     if tumor_class is None:
         raise DatasetError(
-            f"The class {label!r} is none that is known.", class_mend("Give")
+            f"The class {label!r} is none that is known.", class_hint("Give")
         )
     show = strip_picture if stripped else lambda picture: picture
     records = []

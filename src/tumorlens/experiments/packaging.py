@@ -27,7 +27,12 @@ from tumorlens.calibration.ood import Embedded, drawn_tomograms, fit_ood_model
 from tumorlens.calibration.study import fit_study_model
 from tumorlens.data.duplicates import training_fingerprints
 from tumorlens.data.manifest import Record, class_names, manifest_digest
-from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
+from tumorlens.data.ood_pictures import (
+    OodSample,
+    draw_ood_samples,
+    photographs,
+    tomograms,
+)
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.leakage import FINGERPRINTS, PARENTS
 from tumorlens.experiments.lineage import Parent, shaped_before
@@ -158,7 +163,7 @@ def make_bundle(
     say("Learning what is no brain MRI.")
     brain_outputs = infer(serving, _and_stripped(brains[::step]), config.size)
     ood_pictures = [
-        *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
+        *draw_ood_samples(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
         *tomograms(data.records),
         *drawn_tomograms(brains, _DRAWN_OF_EACH_KIND, config.seed),
@@ -355,7 +360,7 @@ def _and_stripped(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _embed_ood(
-    serving: keras.Model, ood_pictures: Sequence[Outlier], size: int
+    serving: keras.Model, ood_pictures: Sequence[OodSample], size: int
 ) -> Embedded:
     parts = []
     for start in range(0, len(ood_pictures), 32):
@@ -467,7 +472,7 @@ def make_volume_bundle(
         checked, data, config, lambda _: None, is_own=True, say=say
     )
 
-    say("Learning what is no scan of a head.")
+    say("Learning what is no series of a head.")
     kinds, ood_pictures = _ood_volumes(config.seed, config.size)
     # Volumes are grey; a coloured one is refused by its slices' colour.
     ood = fit_ood_model(
@@ -483,7 +488,7 @@ def make_volume_bundle(
 
 def _ood_volumes(seed: int, size: int) -> tuple[list[str], list[NDArray[np.float32]]]:
     """Make volumes that are no head: a picture in every slice, or many in a pile."""
-    originals = [*draw_outliers(_DRAWN_AS_VOLUMES, seed), *photographs()[::5]]
+    originals = [*draw_ood_samples(_DRAWN_AS_VOLUMES, seed), *photographs()[::5]]
     # Twice the input's edge is as much as it can see of them.
     edge = 2 * size
     pictures = [

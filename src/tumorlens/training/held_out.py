@@ -42,7 +42,7 @@ def infer(
     model
         Model with named outputs.
     samples
-        N of them, all slices or all whole scans.
+        N of them, all slices or all whole series.
     size
         Edge of the input, in pixels or voxels.
 

@@ -41,7 +41,7 @@ _MIN_OF_EACH = 5
 """Slices of each kind that an AUROC inside one site needs to mean anything."""
 
 PARTS = 6
-"""Parts of a scan within which slices count as lying alike."""
+"""Parts of a series within which slices count as lying alike."""
 
 
 def set_figures(scored_slices: ScoredSlices) -> dict[str, Any]:

@@ -612,13 +612,13 @@ def _from_strangers(result: Result) -> dict[str, str]:
         for name, site in result["sites"].items()
         if site["strangers"]
     }
-    found = {
+    statements = {
         "no patient and no copy of the model's training": "held_out",
         "patients who trained or tuned the model": "shares_patients",
     }
     named = {
         words: ", ".join(name for name, item in checked.items() if item[key])
-        for words, key in found.items()
+        for words, key in statements.items()
     }
     text = "; ".join(f"{words}: {sites}" for words, sites in named.items() if sites)
     return {"strangers": text} if text else {}
