@@ -61,9 +61,9 @@ def reference_rates(bundle: Bundle) -> dict[str, ReferenceRate]:
         return {}
     figures: Mapping[str, Any] = {}
     for name in _SETS:
-        found = bundle.metrics.get(name)
-        if isinstance(found, dict) and found.get("patients"):
-            figures = found
+        metrics = bundle.metrics.get(name)
+        if isinstance(metrics, dict) and metrics.get("patients"):
+            figures = metrics
             break
     rates = []
     for name, key, title in (

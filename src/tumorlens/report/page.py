@@ -305,8 +305,8 @@ def _tree(
             )
         return levels
 
-    found: list[dict[str, Any]] = folded(series, ("month", "scanner", "decision"), ())
-    return found
+    levels: list[dict[str, Any]] = folded(series, ("month", "scanner", "decision"), ())
+    return levels
 
 
 @cache

@@ -210,9 +210,9 @@ class OperatingPoint:
     def read(cls, facts: Reader) -> OperatingPoint:
         """Read one; raises `BundleError` as `Rate.read`."""
         rates = ("sensitivity", "specificity")
-        found = any(key in facts.fields for key in rates)
+        is_measured = any(key in facts.fields for key in rates)
         sensitivity, specificity = (
-            Rate.read(facts, key) if found else None for key in rates
+            Rate.read(facts, key) if is_measured else None for key in rates
         )
         return cls(
             facts.share("threshold"),

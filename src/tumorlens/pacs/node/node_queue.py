@@ -173,7 +173,7 @@ class NodeQueue(SeriesQueue):
         return [self._artifacts.path(item.digest) for item in images if item.digest]
 
     def _study_job(self, row: Job, parts: Sequence[Job]) -> StudyJob:
-        found: list[SeriesJob] = []
+        parts_to_judge: list[SeriesJob] = []
         left_out: dict[str, int] = {}
         for part in parts:
             files = self._files_of(part)
@@ -186,15 +186,15 @@ class NodeQueue(SeriesQueue):
             elif not files or len(files) < len(self._artifacts.of(part.id, IMAGE)):
                 reason = NOT_KEPT
             else:
-                found.append(SeriesJob(part.key or "", tuple(files)))
+                parts_to_judge.append(SeriesJob(part.key or "", tuple(files)))
                 continue
             left_out[reason] = left_out.get(reason, 0) + 1
         return StudyJob(
             series=row.key or "",
-            files=tuple(path for part in found for path in part.files),
+            files=tuple(path for part in parts_to_judge for path in part.files),
             earlier=self._earlier(row),
             lease=row.lease,
-            parts=tuple(found),
+            parts=tuple(parts_to_judge),
             left_out=tuple(text.format(count=n) for text, n in left_out.items()),
         )
 
@@ -204,8 +204,8 @@ class NodeQueue(SeriesQueue):
         if self._study_seconds is None or isinstance(job, StudyJob):
             return
         # In shadow mode there are findings, and no results.
-        found = has_results or bool(row.document.get(FACTS, {}).get("findings"))
-        row.document = {**row.document, _IS_JUDGED: found}
+        is_judged = has_results or bool(row.document.get(FACTS, {}).get("findings"))
+        row.document = {**row.document, _IS_JUDGED: is_judged}
         self._join(session, row, _study_uid(job.files))
 
     def postpone(self, series: str) -> float:
@@ -465,7 +465,7 @@ class NodeQueue(SeriesQueue):
 
     def _held(self, instances: Collection[str]) -> dict[str, Path]:
         """Find the files of images that are on the disk."""
-        found: dict[str, Path] = {}
+        paths: dict[str, Path] = {}
         with self._database.reading() as session:
             for some in _portions(list(instances)):
                 rows = session.execute(
@@ -476,8 +476,8 @@ class NodeQueue(SeriesQueue):
                     )
                 )
                 for name, digest in rows:
-                    found[name] = self._artifacts.path(str(digest))
-        return found
+                    paths[name] = self._artifacts.path(str(digest))
+        return paths
 
 
 def _study_uid(files: Sequence[Path]) -> str:

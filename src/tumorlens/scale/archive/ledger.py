@@ -302,12 +302,12 @@ class Ledger:
         self, source: int, files: Sequence[ListedFile]
     ) -> list[ListedFile]:
         """Leave out files whose headers were read before the run was interrupted."""
-        found = "SELECT 1 FROM files WHERE source = ? AND path = ?"
+        query = "SELECT 1 FROM files WHERE source = ? AND path = ?"
         return [
             file
             for file in files
             if not self._base.execute(
-                found, (source, os.fsencode(file.path))
+                query, (source, os.fsencode(file.path))
             ).fetchone()
         ]
 
