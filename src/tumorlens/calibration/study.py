@@ -228,12 +228,12 @@ class MatchedSlices:
         return np.asarray(self.odds[:, places])
 
 
-def fit_study_model(held: HeldOut, layer: DecisionLayer) -> StudyModel | None:
+def fit_study_model(held_out: HeldOut, layer: DecisionLayer) -> StudyModel | None:
     """Fit the sums of all sets of sequences, and measure each on other hospitals.
 
     Parameters
     ----------
-    held
+    held_out
         Outputs on patients who did not train the network.
     layer
         Decision layer that makes them probabilities.
@@ -243,7 +243,9 @@ def fit_study_model(held: HeldOut, layer: DecisionLayer) -> StudyModel | None:
     StudyModel or None
         None where too few slices are at hand in several sequences.
     """
-    known = held.take(np.array([row.label in CLASSES for row in held.records], bool))
+    known = held_out.take(
+        np.array([row.label in CLASSES for row in held_out.records], bool)
+    )
     if not known.records:
         return None
     p_tumor = 1.0 - layer.probabilities(known)[:, NO_TUMOR_INDEX]

@@ -328,13 +328,13 @@ def _matched_figures(
         else figure(areas - slices.auroc_inside_sites(alone)),
     }
     shares, draws = 1.0 / (1.0 + np.exp(-odds)), Resampling(slices.patients)
-    judged = Judgements(
+    judgements = Judgements(
         slices.tumor.astype(np.int64),
         np.stack([1.0 - shares, shares], axis=1),
         slices.patients,
         {},
     )
-    figures["calibration_error"] = figure(calibration_draws(judged, draws))
+    figures["calibration_error"] = figure(calibration_draws(judgements, draws))
     return {
         "slices": len(slices.tumor),
         "patients": draws.patients,
