@@ -68,7 +68,7 @@ class Curve:
     title, axis
         What was run, and what is counted along the axis.
     points
-        By rising size, at least two.
+        Points by rising size, at least two.
     """
 
     name: str

@@ -57,7 +57,7 @@ class Row:
     Parameters
     ----------
     title, value
-        As they are printed.
+        Texts of the first two cells.
     asked
         What the figure is to be.
     names

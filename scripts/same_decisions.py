@@ -142,7 +142,7 @@ def record_command(command: str, paths: Sequence[Path]) -> dict[str, Any]:
     command
         ``predict`` or ``scan``.
     paths
-        Of files that it takes.
+        Paths of files that it takes.
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"

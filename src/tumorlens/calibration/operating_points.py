@@ -166,7 +166,7 @@ def measured_shares(
     Returns
     -------
     dict
-        By sequence, ``all`` first, then by group: of lesions the share that is not
+        Shares by sequence, ``all`` first, then group: of lesions the share that is not
         called free of tumour, of the others the share that is.
     """
     patients = Resampling([row.group for row in records])
@@ -247,7 +247,7 @@ def fit_operating_points(
     Raises
     ------
     TrainingError
-        From `check_both_kinds`.
+        Where `check_both_kinds` raises it.
     """
     check_both_kinds(labels)
     tumor = labels != NO_TUMOR_INDEX

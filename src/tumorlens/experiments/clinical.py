@@ -340,7 +340,7 @@ class ClinicalConfig:
         say of patients they never saw is the image side. By default the
         bundle judges the patients who did not train it.
     include_flagged
-        Also use rows that the manifest flags.
+        True to use rows that the manifest flags, too.
     permutations
         Number of permutations; see `tumorlens.evaluation.clinical`.
     """

@@ -69,7 +69,7 @@ class RunConfig:
     resume
         Go on from the folder's checkpoint.
     include_flagged
-        Also use rows that the manifest flags.
+        True to use rows that the manifest flags, too.
     calibrate_on
         Folder of a cross-validation of the same choices: its networks' outputs for
         patients they never saw set calibration and thresholds.

@@ -30,7 +30,7 @@ LEAST_FREE_BYTES = 256 * 2**20
 
 _SMALL_DISK_BYTES = 4 * 2**30
 _LEAST_FREE_PART = 20
-"""Of a disk that is smaller, the twentieth part has to be free."""
+"""On a smaller disk a twentieth has to be free."""
 
 _UPSERT = text(
     # Both databases know it; SQLAlchemy would load a dialect of each, which takes long.

@@ -40,7 +40,7 @@ _SETS = ("test", "cross_validation", "leave_site_out")
 """Sets of a bundle's figures, those that are most like what is judged first."""
 
 _QUANTILE = 2.576
-"""Of the normal distribution, for intervals of 99 %."""
+"""Quantile of the normal distribution for intervals of 99 %."""
 
 
 def reference_rates(bundle: Bundle) -> dict[str, ReferenceRate]:

@@ -131,7 +131,7 @@ class SeriesJob:
     missing
         Number of images that it is known to have beside those.
     lease
-        Under which it was taken from the queue.
+        Lease under which it was taken from the queue.
     is_arriving
         Whether an association that brings images of it is still open.
     is_unfinished
@@ -482,7 +482,7 @@ class SeriesQueue:
         mark
             Plain JSON values; None takes back what was said.
         seconds
-            For how long the images are kept from now on.
+            Time for which the images are kept from now on.
 
         Returns
         -------

@@ -375,7 +375,7 @@ class ShadowCase:
     label
         What turned out; None where no label has come.
     sequence, scanner
-        As the headers state them; a study has no sequence.
+        Sequence and scanner that the headers state; a study has no sequence.
     is_part
         Whether it was judged as a part.
     reason

@@ -341,7 +341,7 @@ def _cross_validate(
     plan
         Folds to leave out, the number of runs at the same time, and their start.
     include_flagged
-        Also use rows that the manifest flags.
+        True to use rows that the manifest flags, too.
     choices
         Fields of `TrainingConfig` that were given.
     damaged

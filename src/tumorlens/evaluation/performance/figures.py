@@ -194,7 +194,7 @@ def point_rates(
     Returns
     -------
     dict
-        By point, then by rate: hits and rows, shape (N,) each.
+        Hits and rows by point, then by rate; shape (N,) each.
     """
     tumor = judgements.tumor
     points = {}

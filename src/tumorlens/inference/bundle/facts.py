@@ -17,7 +17,7 @@ _LARGEST = 1e300
 """Keeps out infinities, NaN and whole numbers that no float can hold."""
 
 TRAINED_ON: tuple[MRSequence, ...] = (MRSequence.T1, MRSequence.T1_CONTRAST)
-"""By models that do not say which sequences they know."""
+"""Sequences that a model knows which does not say so."""
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def figure_sections(figures: Figures, height_parts: int) -> list[Section]:
     Parameters
     ----------
     figures
-        From `tumorlens.evaluation.performance.figures.set_figures`.
+        Figures of `tumorlens.evaluation.performance.figures.set_figures`.
     height_parts
         Parts of a series within which slices count as lying alike.
     """
@@ -786,7 +786,7 @@ def sequence_overview(figures: Mapping[str, Any]) -> list[Table]:
     Parameters
     ----------
     figures
-        From `tumorlens.evaluation.performance.by_sequence.sequence_figures`.
+        Figures of `tumorlens.evaluation.performance.by_sequence.sequence_figures`.
 
     Returns
     -------

@@ -58,7 +58,7 @@ def validation_sections(result: Result) -> list[Section]:
     Parameters
     ----------
     result
-        From `merge_sites`.
+        Result of `merge_sites`.
     """
     return [_answer(result), _failures(result), _subgroups(result), _plan(result)]
 
@@ -465,7 +465,7 @@ def checklist_sections(result: Result) -> list[Section]:
     Parameters
     ----------
     result
-        From `tumorlens.scale.validation.study.merge_sites`.
+        Result of `tumorlens.scale.validation.study.merge_sites`.
     """
     known = _facts(result)
     claim = [(item.number, item.topic) for item in CLAIM_2024]

@@ -93,7 +93,7 @@ class RunFacts:
     Parameters
     ----------
     sources
-        As the user gave them.
+        Sources as the user gave them.
     folder
         Where relative ones start.
     software
@@ -124,7 +124,7 @@ class PartTask:
     Parameters
     ----------
     number
-        Of the part, from 0.
+        Number of the part, from 0.
     units
         Files that are read together, in the order of the rows.
     """

@@ -83,7 +83,7 @@ def prediction_cells(cells: Sequence[str]) -> dict[str, Any]:
     Parameters
     ----------
     cells
-        From `csv_row`.
+        Cells of `csv_row`.
     """
     return {
         field.name: None if not cell else _typed(cell, field.type)
@@ -103,7 +103,7 @@ def write_part(table: pa.Table, path: Path, state: Path, facts: dict[str, Any]) 
     Parameters
     ----------
     table
-        Of `ROW_SCHEMA`.
+        Table of the schema `ROW_SCHEMA`.
     path
         Place of the file; replaced where it exists.
     state

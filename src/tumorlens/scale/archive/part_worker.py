@@ -77,7 +77,7 @@ class PartResult:
     Parameters
     ----------
     number
-        Of the part.
+        Number of the part.
     table
         Its rows, in the order of its files and their slices.
     maps
@@ -317,7 +317,7 @@ def acquisition_of(header: Dataset) -> dict[str, Any]:
     Parameters
     ----------
     header
-        Of one slice.
+        Header of one slice.
 
     Returns
     -------

@@ -83,9 +83,9 @@ class RayWorkers:
     count
         Number of workers; None for as many as the cluster's processors allow.
     threads
-        Of one worker, which are also the processors that it asks for.
+        Threads of one worker, which are also the processors that it asks for.
     model, operating_point, maps
-        As for `PartWorker`.
+        Values that `PartWorker` takes.
 
     Raises
     ------
@@ -181,7 +181,7 @@ class RayWorkers:
         Parameters
         ----------
         model
-            From `PartWorker.model`.
+            Model that `PartWorker.model` names.
 
         Raises
         ------

@@ -100,7 +100,7 @@ def hash_records(records: Sequence[Record], key: bytes, threads: int = 2) -> Sit
     key
         The secret of the sites.
     threads
-        That read pictures.
+        Number of threads that read pictures.
     """
     prints, _ = take_fingerprints(records, threads=threads)
     there = [

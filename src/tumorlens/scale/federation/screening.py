@@ -28,7 +28,7 @@ class Update:
     Parameters
     ----------
     arrays
-        By layer and name.
+        Weights by layer and name.
     weight
         How much it counts in the mean: its patients.
     """

@@ -71,7 +71,7 @@ class Round:
     Parameters
     ----------
     number
-        From 1.
+        Number of the round, from 1.
     sites
         What each site whose weights were used says of its round.
     problems

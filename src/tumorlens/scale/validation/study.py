@@ -69,7 +69,7 @@ def adjusted_p_values(
     Parameters
     ----------
     p_values
-        In the order of the protocol; None where nothing could be tested, which counts
+        Values in the protocol's order; None where nothing could be tested, which counts
         as a test that failed.
     method
         ``holm`` (1979) and ``bonferroni`` for any order; ``sequence`` tests each only
@@ -79,7 +79,7 @@ def adjusted_p_values(
     Returns
     -------
     list
-        To be compared with the error as it stands, in the same order.
+        Values to be compared with the error as it stands, in the same order.
     """
     count = len(p_values)
     filled = [1.0 if p is None else p for p in p_values]

@@ -493,7 +493,7 @@ class Store:
         Parameters
         ----------
         owner
-            Who is logged in.
+            User who is logged in.
         kind
             Pictures or scans.
         after
