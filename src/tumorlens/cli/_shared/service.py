@@ -20,6 +20,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import click
 
+from tumorlens.cli._shared.options import FOLDER
 from tumorlens.operations.logs import only_our_log
 from tumorlens.settings import SETTINGS
 
@@ -83,7 +84,7 @@ def place_options(command: Command) -> Command:
     )(check)
     with_store = click.option(
         "--store",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FOLDER,
         envvar="TUMORLENS_STORE",
         help="The server's folder. Environment: TUMORLENS_STORE.",
     )(with_url)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import click
 
+from tumorlens.cli._shared.options import FILE, FOLDER
 from tumorlens.cli._shared.output_files import (
     STANDARD_OUTPUT,
     check_files,
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DEST"
-)
+@click.argument("folder", type=FOLDER, metavar="DEST")
 @click.option(
     "--by",
     "by",
@@ -65,7 +64,7 @@ if TYPE_CHECKING:
 @click.option(
     "--html",
     "html_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Write a page with counts by month, scanner, decision and more, a histogram "
     "of probabilities, and the series to look at.",
 )
