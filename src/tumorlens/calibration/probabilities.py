@@ -1,4 +1,4 @@
-"""Honest probabilities and prediction sets, fitted on validation patients."""
+"""Calibrated probabilities and prediction sets, fitted on validation patients."""
 
 from __future__ import annotations
 

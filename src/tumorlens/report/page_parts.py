@@ -1,4 +1,4 @@
-"""What a page of figures is made of: sections, tables, charts, pictures; and its words.
+"""Parts of a page of figures: sections, tables, charts, pictures; and its words.
 
 Who measures says what to show in these; who draws the page knows nothing else. A figure
 is called and written the same way wherever it stands.

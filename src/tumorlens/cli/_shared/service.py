@@ -1,4 +1,4 @@
-"""What commands share that run until they are told to stop: settings, and the end.
+"""Shared by commands that run until they are stopped: settings, and an orderly end.
 
 Tested in `tests/cli/services/test_serve.py` and `tests/cli/services/test_worker.py`.
 """

@@ -1,4 +1,4 @@
-"""What stands in a bundle's `bundle.json`, typed and checked as it is read."""
+"""Sections of `bundle.json`, typed and checked as they are read."""
 
 from __future__ import annotations
 

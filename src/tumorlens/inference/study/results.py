@@ -1,4 +1,4 @@
-"""What is known of a whole study: one finding, and what each series adds to it.
+"""Results of a study: one finding, and what each series adds to it.
 
 Tested in `tests/inference/study/test_classifier.py`.
 """

@@ -1,4 +1,4 @@
-"""What a validation by protocol found: endpoints, plan, subgroups, checklists.
+"""Sections of a validation by protocol: endpoints, plan, subgroups, checklists.
 
 Three reporting checklists are filled in with what the software knows. STARD-AI
 (Sounderajah et al. 2025, Nature Medicine 31:3283-3289): 40 items, some with parts. The

@@ -1,4 +1,4 @@
-"""What every worker does: reads a part's files, judges their slices, makes its rows."""
+"""A worker: reads a part's files, judges their slices, makes its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an archive's files lie, and what the start of each says.
+"""Sources of an archive: where its files lie, and what the start of each says.
 
 Files come from folders, manifests and object stores. The start of one tells its format,
 its series, and how many slices it holds.

@@ -1,4 +1,4 @@
-"""Who does the work of a run: this process, or actors on a Ray cluster.
+"""Workers of a run: this process, or actors on a Ray cluster.
 
 Either gives the same rows: a part is complete in itself, and its worker knows nothing
 else. Results go to the process that started the run, which alone writes.

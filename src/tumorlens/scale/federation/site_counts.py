@@ -1,4 +1,4 @@
-"""What a site says of its labelled slices: counts, sums and bins, merged by a server.
+"""Counts, sums and bins of a site's labelled slices, merged by a server.
 
 A merged share is that of the pooled slices, to rounding: a site sends its sums. So is
 the calibration error, unless a site pours small bins together; an area under a curve

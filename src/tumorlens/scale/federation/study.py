@@ -1,4 +1,4 @@
-"""What a federation is worth: beside all data in one place, and beside each site alone.
+"""A federation beside all data in one place, and beside each site alone.
 
 Every arm is a federation, run by the same code: centralised is one of a single site
 that holds all rows and takes all sites' steps, alone is one of that site. An arm that
