@@ -75,6 +75,13 @@ def source_files(package: Path = PACKAGE) -> list[Path]:
     return sorted(package.rglob("*.py"))
 
 
+def line_count(package: Path = PACKAGE) -> int:
+    """Count the lines of all Python files of the package, empty ones too."""
+    return sum(
+        len(path.read_text("utf-8").splitlines()) for path in source_files(package)
+    )
+
+
 def fullest_folders(package: Path = PACKAGE) -> list[tuple[int, str]]:
     """Count the Python files of each folder, the fullest first."""
     counts = Counter(
@@ -247,6 +254,7 @@ def rows() -> list[Row]:
             tuple(f"{number} {name}" for number, name in folders),
         ),
         Row("Source files in all", str(len(source_files())), "about 230"),
+        Row("Lines in them", f"{line_count():,}", "-"),
         Row(
             f"of them under {CRUMB_LINES} lines with one importer",
             str(len(small)),

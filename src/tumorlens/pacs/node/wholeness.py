@@ -1,4 +1,4 @@
-"""Wholeness of a series: have all of its images come, as far as can be known?
+"""Wholeness of a series: whether all its images came, as far as can be known.
 
 That nothing came for a while proves nothing: a transfer that broke off is silent, too.
 """
