@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorlens.cli._shared.options import (
+    FOLDER,
+    PATH,
     model_option,
     operating_point_option,
     precision_option,
@@ -56,7 +58,7 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 )
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="With --poll: of the queue, which a restart goes on from.",
 )
 @click.option(
@@ -88,13 +90,13 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 @click.option(
     "--ca-bundle",
     envvar="TUMORLENS_CA_BUNDLE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="F",
     help="Certificates to trust, in PEM.  [default: those of public authorities]",
 )
 @click.option(
     "--fhir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="Write a FHIR R4 report of each series into this folder, too.",
 )

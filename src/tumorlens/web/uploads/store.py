@@ -35,8 +35,7 @@ from tumorlens.jobs.artifacts import Stage
 from tumorlens.jobs.database import Artifact, Job, JobState
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore, Retention
-from tumorlens.operations.audit import FILE as AUDIT_FILE
-from tumorlens.operations.audit import AuditTrail
+from tumorlens.operations.audit import AUDIT_FILE, AuditTrail
 from tumorlens.report.feedback import KEY as FEEDBACK
 from tumorlens.report.feedback import Feedback
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json
