@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -52,6 +52,11 @@ _Number = BigInteger().with_variant(Integer, "sqlite")
 
 _LONGEST_NAME = 100
 """Characters of a user's name."""
+
+_MOST_VALUES = 500
+"""Values that go into one statement; some builds of SQLite take 999 at most."""
+
+_Value = TypeVar("_Value")
 
 
 class JobState(StrEnum):
@@ -501,6 +506,12 @@ class Database:
         code = getattr(original, "sqlite_errorcode", None)
         kind = DiskFullError if code == sqlite3.SQLITE_FULL else OutputError
         return kind(f"{place} does not take it: {reason}.", hint)
+
+
+def portions(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
+    """Divide what would be too many values for one statement."""
+    for start in range(0, len(values), _MOST_VALUES):
+        yield values[start : start + _MOST_VALUES]
 
 
 def _do(acts: Sequence[Callable[[], None]]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import BusyError
-from tumorlens.jobs.database import OVER, Artifact, Job, JobState
+from tumorlens.jobs.database import OVER, Artifact, Job, JobState, portions
 from tumorlens.pacs.node.commitment import CommitmentReport, CommitmentRequest
 from tumorlens.pacs.queue import (
     ANSWER,
@@ -59,7 +59,6 @@ _ASKED, _REFUSALS = "asked", "refusals"
 its results, with the files by their UIDs; and how often it refused."""
 
 _MOST_TRANSACTIONS = 50
-_MOST_NAMES = 500
 
 IMAGE_CLASSES = (MRImageStorage, EnhancedMRImageStorage)
 """SOP classes of images that the node takes."""
@@ -406,7 +405,7 @@ class NodeQueue(SeriesQueue):
             uid for uid, kind in request.instances.items() if kind in IMAGE_CLASSES
         ]
         known: dict[str, str] = {}
-        for some in _portions(wanted):
+        for some in portions(wanted):
             rows = session.execute(
                 select(Artifact.name, Artifact.job).where(
                     Artifact.role == IMAGE, Artifact.name.in_(some)
@@ -467,7 +466,7 @@ class NodeQueue(SeriesQueue):
         """Find the files of images that are on the disk."""
         paths: dict[str, Path] = {}
         with self._database.reading() as session:
-            for some in _portions(list(instances)):
+            for some in portions(list(instances)):
                 rows = session.execute(
                     select(Artifact.name, Artifact.digest).where(
                         Artifact.role == IMAGE,
@@ -492,12 +491,6 @@ def _study_uid(files: Sequence[Path]) -> str:
             # Whatever a hostile file does to the parser.
             continue
     return ""
-
-
-def _portions(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut a list into such as a database takes at a time."""
-    for start in range(0, len(names), _MOST_NAMES):
-        yield names[start : start + _MOST_NAMES]
 
 
 def _rename(session: Session, artifacts: Sequence[Artifact], role: str) -> None:
