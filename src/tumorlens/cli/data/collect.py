@@ -151,11 +151,11 @@ def scans(folder: Path, out: Path) -> None:
     FOLDER holds the sets lgg, cheng, volumes or dicom. `tumorlens calibrate`
     takes the list.
     """
-    from tumorlens.data.series import collect_scans, write_scans
+    from tumorlens.data.series import collect_series, write_series_list
 
     check_files(out)
-    records = collect_scans(folder)
-    write_scans(records, out)
+    records = collect_series(folder)
+    write_series_list(records, out)
     tumors = sum(series.tumor for series in records)
     click.echo(
         f"{len(records)} series, {tumors} with a tumour, of "

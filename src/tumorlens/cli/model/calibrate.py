@@ -69,12 +69,12 @@ def calibrate(
         score_series,
     )
     from tumorlens.data.manifest import read_manifest
-    from tumorlens.data.series import read_scans
+    from tumorlens.data.series import read_series_list
     from tumorlens.inference.bundle.bundle import load_bundle, record_series_model
 
     if model is not None:
         load_bundle(model)
-    series_list, bundles = read_scans(scan_list), fold_bundles(folds)
+    series_list, bundles = read_series_list(scan_list), fold_bundles(folds)
     dealt = deal_series(series_list, read_manifest(manifest), sorted(bundles))
     scored_series = score_series(bundles, series_list, dealt, threads, say=click.echo)
     fitted, figures = fit_series(scored_series)
