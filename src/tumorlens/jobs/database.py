@@ -371,7 +371,7 @@ HEAD = "0004"
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says of a disk that takes no more."""
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _BUSY_SECONDS = 5.0
 _MIGRATION_LOCK = 7_455_108
 """Any number: one server at a time migrates a PostgreSQL database."""
@@ -520,7 +520,7 @@ def _do(acts: Sequence[Callable[[], None]]) -> None:
             act()
         except OutputError as error:
             # The transaction is over; what is left behind goes with the next start.
-            _logger.warning("%s", error)
+            logger.warning("%s", error)
 
 
 def bring_up_to_date(connection: Connection) -> None:

@@ -72,7 +72,7 @@ works on it, and it is never over, so that it gives way to nothing."""
 
 _KEY, _KEY_BYTES = "key", 32
 _SWEEPS_SECONDS = 10.0
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class StoreFullError(DiskFullError):
@@ -831,7 +831,7 @@ class Store:
                     staged = {name: stage(path) for name, path in files.items()}
                     self._artifacts.attach(job.id, role, staged)
         remove_older(self.folder)
-        _logger.info("Took over %d uploads of an older store.", len(older))
+        logger.info("Took over %d uploads of an older store.", len(older))
 
 
 def _may_see(owner: str, of: str) -> bool:
