@@ -129,9 +129,13 @@ def _verdict(audit_result: Audit) -> str:
 @click.command()
 @click.argument("source", type=PATH)
 @click.argument("against", type=PATH, required=False)
-@click.option("--split", default=None, help="Of SOURCE only this split, as test.")
 @click.option(
-    "--against-split", default=None, help="Of AGAINST only this split, as train."
+    "--split", default=None, help="Take only this split of SOURCE, such as test."
+)
+@click.option(
+    "--against-split",
+    default=None,
+    help="Take only this split of AGAINST, such as train.",
 )
 @click.option(
     "--patients-of",
@@ -210,7 +214,7 @@ def _rows(source: Path, split: str | None) -> list[Record]:
 @click.command()
 @click.argument("source", type=PATH)
 @click.option("--out", type=FILE, required=True, help="The manifest to write.")
-@click.option("--folds", type=int, default=None, help="Deal out to so many folds.")
+@click.option("--folds", type=int, default=None, help="Number of folds to deal out to.")
 @click.option(
     "--fractions",
     default=None,

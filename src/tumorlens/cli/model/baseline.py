@@ -17,7 +17,7 @@ from tumorlens.errors import MissingExtraError
     "--folds",
     type=click.IntRange(min=2),
     default=None,
-    help="How many, of patients; by default the manifest's own, or 5.",
+    help="Number of folds of patients; by default the manifest's own, or 5.",
 )
 @click.option(
     "--together",

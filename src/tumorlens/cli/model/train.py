@@ -49,39 +49,58 @@ _SECONDS_A_LINE = 60.0
     "evidence-net-sequences (any sequence, other lesions), seed-cnn or cnn3d (whole "
     "series).",
 )
-@click.option("--epochs", type=int, default=None, help="At most so many.")
-@click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")
-@click.option("--batch-size", type=int, default=None, help="Pictures a batch.")
-@click.option("--learning-rate", type=float, default=None, help="At its peak.")
+@click.option("--epochs", type=int, default=None, help="Largest number of epochs.")
+@click.option("--steps-per-epoch", type=int, default=None, help="Batches per epoch.")
+@click.option("--batch-size", type=int, default=None, help="Pictures per batch.")
+@click.option(
+    "--learning-rate", type=float, default=None, help="Learning rate at its peak."
+)
 @click.option(
     "--final-rate",
     type=float,
     default=None,
-    help="The rate's end, of its peak: 0 to 1.",
+    help="Learning rate at the end, as a share of its peak: 0 to 1.",
 )
-@click.option("--weight-decay", type=float, default=None, help="0 is plain Adam.")
+@click.option(
+    "--weight-decay", type=float, default=None, help="Weight decay; 0 is plain Adam."
+)
 @click.option("--size", type=int, default=None, help="Edge of the input in pixels.")
-@click.option("--early-size", type=int, default=None, help="The same, early on.")
-@click.option("--early-share", type=float, default=None, help="How long early is.")
+@click.option(
+    "--early-size", type=int, default=None, help="Edge of the input early in training."
+)
+@click.option(
+    "--early-share",
+    type=float,
+    default=None,
+    help="Share of the training that is early.",
+)
 @click.option(
     "--sampling",
     default=None,
     help="natural, class, class-source (default) or class-source-sequence.",
 )
 @click.option(
-    "--evidence-loss", type=float, default=None, help="Its weight; 0 leaves it out."
+    "--evidence-loss",
+    type=float,
+    default=None,
+    help="Weight of the evidence head's loss; 0 leaves it out.",
 )
 @click.option(
     "--transplant-share",
     type=float,
     default=None,
-    help="Of tumour-free slices, those given a tumour while training: 0 to 0.33.",
+    help="Share of tumour-free slices that get a tumour while training: 0 to 0.33.",
 )
 @click.option(
     "--ema", type=float, default=None, help="Momentum of the weights' average: 0 to 1."
 )
-@click.option("--patience", type=int, default=None, help="Epochs without a better one.")
-@click.option("--seed", type=int, default=None, help="Of everything random.")
+@click.option(
+    "--patience",
+    type=int,
+    default=None,
+    help="Epochs without a better one, after which training stops.",
+)
+@click.option("--seed", type=int, default=None, help="Seed of everything random.")
 @click.option(
     "--weights",
     type=EXISTING_FILE,
@@ -92,20 +111,20 @@ _SECONDS_A_LINE = 60.0
     "--folds",
     type=click.IntRange(2),
     default=None,
-    help="Cross-validate: so many runs, each judging the patients it left out.",
+    help="Cross-validate with so many folds: each run judges the patients it left out.",
 )
 @click.option(
     "--fold",
     "only",
     type=click.IntRange(0),
     multiple=True,
-    help="With --folds: only leave out these, for a first look or to share the work.",
+    help="With --folds: leave out these alone, for a first look or to share the work.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(1),
     default=None,
-    help="With --folds: so many runs at the same time.  [default: 1]",
+    help="With --folds: number of runs at the same time.  [default: 1]",
 )
 @click.option(
     "--robustness",

@@ -48,7 +48,7 @@ def plan_options(command: Command) -> Command:
 
 
 _PLAN_OPTIONS = (
-    click.option("--network", metavar="NAME", help="As of `tumorlens train`."),
+    click.option("--network", metavar="NAME", help="The same as of `tumorlens train`."),
     click.option("--rounds", type=click.IntRange(min=1), help="Rounds of the run."),
     click.option(
         "--local-steps",
@@ -62,7 +62,7 @@ _PLAN_OPTIONS = (
     click.option(
         "--transplant-share",
         type=click.FloatRange(0, 1),
-        help="As of `tumorlens train`.",
+        help="The same as of `tumorlens train`.",
     ),
     click.option("--seed", type=int),
     click.option(

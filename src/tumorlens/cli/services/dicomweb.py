@@ -42,7 +42,7 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 @click.option(
     "--url",
     required=True,
-    help="Of the DICOMweb service, such as https://pacs.example.org/dicom-web.",
+    help="Address of the DICOMweb service, as https://pacs.example.org/dicom-web.",
 )
 @click.option("--study", metavar="UID", help="Judge the series of this study.")
 @click.option(
@@ -59,7 +59,7 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 @click.option(
     "--folder",
     type=FOLDER,
-    help="With --poll: of the queue, which a restart goes on from.",
+    help="With --poll: folder of the queue, from which a restart goes on.",
 )
 @click.option(
     "--days",

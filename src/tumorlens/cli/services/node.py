@@ -69,8 +69,8 @@ _folder_option = click.option(
     "--folder",
     envvar="TUMORLENS_NODE_FOLDER",
     type=FOLDER,
-    help="Of the queue; what was accepted is kept there until its results are sent. "
-    "Always needed.",
+    help="Folder of the queue; what was accepted is kept there until its results are "
+    "sent. Always needed.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
