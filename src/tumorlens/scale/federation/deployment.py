@@ -152,8 +152,10 @@ def check_certificate(certificate: Path, host: str) -> None:
     from cryptography import x509
 
     try:
-        found = x509.load_pem_x509_certificate(certificate.read_bytes())
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        x509_certificate = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = x509_certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
     except x509.ExtensionNotFound:
         named: list[str] = []
     except (OSError, ValueError) as error:

@@ -223,20 +223,20 @@ def kept_aside_samples(
     DatasetError
         A site keeps nobody aside, or no site has a slice of the four classes there.
     """
-    found = {}
+    test_samples = {}
     for name, path in manifests.items():
         site = Site(name, path, folder / "scored" / name, say=say)
         site.samples("test", plan.training)
         try:
-            found[name] = site.judged_samples("test", plan.training)
+            test_samples[name] = site.judged_samples("test", plan.training)
         except DatasetError as error:
             say(f"{error.message} It trains, and judges no arm.")
-    if not found:
+    if not test_samples:
         raise DatasetError(
             "No site has a slice of the four classes in the split 'test'.",
             "Run `tumorlens data split` on the manifest.",
         )
-    return found
+    return test_samples
 
 
 def _arms(
