@@ -27,6 +27,7 @@ from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection as Connection
 from websockets.sync.client import connect
@@ -241,13 +242,15 @@ class StepService:
         headers = {}
         if urlsplit(address).netloc == self._host:
             asked = self._session.prepare_request(requests.Request("GET", self._url))
-            if "Authorization" in asked.headers:
-                headers["Authorization"] = asked.headers["Authorization"]
+            given = asked.headers.get("Authorization")
+            if given is not None:
+                text = given if isinstance(given, str) else given.decode("latin-1")
+                headers["Authorization"] = text
         trusted = None
         if address.startswith("wss:"):
             # As requests, which knows nothing of WebSockets, would trust them.
             trusted = ssl.create_default_context(
-                cafile=self._ca_bundle or requests.certs.where()
+                cafile=self._ca_bundle or DEFAULT_CA_BUNDLE_PATH
             )
         return connect(
             address,
