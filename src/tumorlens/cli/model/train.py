@@ -78,6 +78,11 @@ _SECONDS_A_LINE = 60.0
 @click.option(
     "--ema", type=float, default=None, help="Momentum of the weights' average: 0 to 1."
 )
+@click.option(
+    "--precision",
+    default=None,
+    help="float32 (default), or bfloat16: faster on a GPU that has it, in less memory.",
+)
 @click.option("--patience", type=int, default=None, help="Epochs without a better one.")
 @click.option("--seed", type=int, default=None, help="Of everything random.")
 @click.option(
