@@ -146,10 +146,18 @@ $(REPRODUCED)/folds.csv: $(REPRODUCED)/volunteer.csv
 	$(LENS) data manifest $(TUMORLENS_DATA) $(HEALTHY) --out $(REPRODUCED)/all.csv
 	$(LENS) data split $(REPRODUCED)/all.csv --folds 5 $(KEPT) $(KINDS) --out $@
 
-# What sets of open licence alone would give: the first two folds again.
+# What sets of open licence alone would give: the first two folds again, beside the same
+# folds of `make reproduce`.
 open: $(REPRODUCED)/folds.csv
 	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/open \
 		--folds 5 --fold 0 --fold 1 $(RECIPE) --open-licences --jobs $(JOBS)
+	mkdir -p docs/figures/open
+	for fold in 0 1; do \
+		$(LENS) sequences --data $(REPRODUCED)/folds.csv --fold $$fold \
+			--model $(REPRODUCED)/folds/fold$$fold/bundle \
+			--model $(REPRODUCED)/open/fold$$fold/bundle \
+			--json docs/figures/open/$$fold.json || exit 1; \
+	done
 
 # Whole scans: fits and measures what the bundle says of them, on the folds' held-out
 # patients, and writes it into the bundle. It needs `make reproduce` first.

@@ -107,6 +107,7 @@ def main() -> int:
             "sites": _site_table(folds[0], baseline["by_slice"]),
             "sequences": _sequence_tables(folds[0]),
             "strangers": _strangers_table(),
+            "open": _open_tables(),
             "network": _network_table(bundle.metrics),
             "maps": _maps_table(bundle.metrics["faithfulness"]),
             "beside": beside_table(FIGURES / "beside"),
@@ -302,6 +303,43 @@ def _strangers_table() -> str:
     return "\n".join(lines)
 
 
+OPEN_FOLDS = (0, 1)
+OPEN_FIGURES = {
+    "auroc_tumor": "Tumour or none, AUROC",
+    "accuracy": "Four classes, accuracy",
+    "recall_glioma": "Glioma, recall",
+    "recall_meningioma": "Meningioma, recall",
+    "recall_pituitary": "Pituitary tumour, recall",
+    "cleared": "Tumour-free called *no tumour* at `screening`",
+    "other_called_kind": "Other kinds: likeliest one of the three",
+    "other_called_clear": "Other kinds: likeliest no tumour",
+    "vascular_called_kind": "Strokes: likeliest a tumour",
+}
+"""What is compared of the recipe with all sets and with openly licensed ones alone."""
+
+
+def _open_tables() -> str:
+    """Set the recipe beside the same on openly licensed sets alone, fold by fold."""
+    texts = []
+    for fold in OPEN_FOLDS:
+        path = FIGURES / "open" / f"{fold}.json"
+        if not path.exists():
+            continue
+        models = json.loads(path.read_text(encoding="utf-8"))
+        rows = []
+        for part in ("sequences", "sites"):
+            for key, first in models[0][part].items():
+                pairs = [model[part].get(key, {}) for model in models]
+                rows += [
+                    (key, title, str(first["slices"]), *map(figure_text, figures))
+                    for name, title in OPEN_FIGURES.items()
+                    if all(figures := [found.get(name) for found in pairs])
+                ]
+        heads = ("", "Figure", "Slices", "All sets", "Open licences alone")
+        texts.append("\n".join((f"Fold {fold}:", "", *table(heads, rows))))
+    return "\n\n".join(texts) or "Not measured yet: run `make open`."
+
+
 def _network_table(metrics: dict[str, Any]) -> str:
     """Sum up what damage costs, and how well what is no brain MRI is refused."""
     damage = metrics["robustness"]
@@ -335,12 +373,12 @@ def _own_table(models: list[dict[str, Any]]) -> str:
 def _scans_table() -> str:
     path = FIGURES / "scans.json"
     if not path.exists():
-        return "Nothing was measured on whole scans yet: run `make scans`."
+        return "Nothing was measured on whole series yet: run `make scans`."
     figures = json.loads(path.read_text(encoding="utf-8"))
     patients = figures["learned"]["patients"]
     return "\n".join(
         (
-            f"Scans of {patients['tumor']} patients with a tumour and "
+            f"Series of {patients['tumor']} patients with a tumour and "
             f"{patients['no_tumor']} without:",
             "",
             "| Figure | Value [95 % interval over patients] |",

@@ -27,7 +27,7 @@ from tumorlens.calibration.series import (
     fit_rule,
 )
 from tumorlens.data.manifest import Record
-from tumorlens.data.series import ScanPart, ScanRecord
+from tumorlens.data.series import SeriesPart, SeriesRecord
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.evaluation.series import fit_series
 from tumorlens.imaging.study import MRSequence, Series
@@ -128,7 +128,7 @@ def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> Scored
     label = TumorClass.GLIOMA if tumor else TumorClass.NO_TUMOR
     sequence = (MRSequence.T1, MRSequence.FLAIR)[number % 2]
     name, patient = f"{number}{tumor}", f"p{number}"
-    record = ScanRecord(name, label, patient, "made", (), sequence=sequence)
+    record = SeriesRecord(name, label, patient, "made", (), sequence=sequence)
     # Outlines fit best at the third level.
     measures = np.full((len(LEVELS), 5), 0.4)
     measures[3] = [0.8, 0.1, 1.1, 1.0, 1.0]
@@ -228,6 +228,30 @@ def test_figures_are_given_by_sequence_and_kind(judged: list[ScoredSeries]) -> N
     json.dumps(figures)
 
 
+def test_tumours_fix_the_threshold_where_every_kind_is_shown(
+    judged: list[ScoredSeries],
+) -> None:
+    """Faint tumours of another sequence are measured, and set no threshold."""
+    t1c = [replace(item, record=replace(item.record, sequence=None)) for item in judged]
+    kinds = (TumorClass.GLIOMA, TumorClass.MENINGIOMA, TumorClass.PITUITARY)
+    for row, item in enumerate(t1c):
+        sequence = MRSequence.T1_CONTRAST
+        label = kinds[row // 2 % 3] if item.record.tumor else item.record.label
+        record = replace(item.record, sequence=sequence, label=label)
+        t1c[row] = replace(item, record=record)
+    hidden = []
+    for item in judged:
+        if item.record.tumor:
+            views = made_up(item.fold, False).views
+            record = replace(item.record, sequence=MRSequence.T1, name="hidden")
+            hidden.append(replace(item, views=views, record=record))
+    _, figures = fit_series([*t1c, *hidden])
+    found = figures["learned"]["measured"]["screening"]
+    assert found["T1"]["labelled_lesions"]["value"] < 0.5
+    assert found["T1C"]["labelled_lesions"]["value"] > 0.9
+    assert found["T1C"]["same_scanner"]["value"] > 0.8
+
+
 def test_scans_without_a_judged_slice_are_counted_apart(
     judged: list[ScoredSeries],
 ) -> None:
@@ -256,7 +280,7 @@ def test_one_kind_of_scan_alone_cannot_be_fitted(judged: list[ScoredSeries]) -> 
 
 def test_each_scan_goes_to_the_fold_that_left_its_patient_out(tmp_path) -> None:
     scans = [
-        ScanRecord(name, TumorClass.GLIOMA, name, "s", (ScanPart(tmp_path),))
+        SeriesRecord(name, TumorClass.GLIOMA, name, "s", (SeriesPart(tmp_path),))
         for name in ("a", "b", "x", "y", "z")
     ]
     records = [
