@@ -95,6 +95,11 @@ _SECONDS_A_LINE = 60.0
     "--ema", type=float, default=None, help="Momentum of the weights' average: 0 to 1."
 )
 @click.option(
+    "--precision",
+    default=None,
+    help="float32 (default), or bfloat16: faster on a GPU that has it, in less memory.",
+)
+@click.option(
     "--patience",
     type=int,
     default=None,
