@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from tumorlens.errors import InputError, OutputError
 from tumorlens.imaging.formats import display_name
-from tumorlens.report.slice.document import CSV_COLUMNS
+from tumorlens.report.slice.document import csv_columns
+from tumorlens.taxonomy import CLASSES, ClassName
 
 SCHEMA = "tumorlens-archive/1"
 """Version of the columns, in the metadata of every file; it rises where one changes
@@ -24,20 +25,28 @@ MAPS_FOLDER = "_maps"
 """Readers of data sets pass over folders whose names start so."""
 
 _WHOLE = ("slice", "box_x0", "box_y0", "box_x1", "box_y1")
-_NUMBERS = ("domain_score", "ms", *(name for name in CSV_COLUMNS if name[:2] == "p_"))
+_NUMBERS = ("domain_score", "ms")
 
-PREDICTION_FIELDS: tuple[pa.Field, ...] = tuple(
-    pa.field(
-        name,
-        pa.int32()
-        if name in _WHOLE
-        else pa.float64()
-        if name in _NUMBERS
-        else pa.string(),
-    )
-    for name in CSV_COLUMNS
-)
-"""The columns of `predict --csv`, in their order."""
+
+def prediction_fields(
+    classes: Sequence[ClassName] = CLASSES,
+) -> tuple[pa.Field, ...]:
+    """Give the columns of `predict --csv`, in their order.
+
+    Parameters
+    ----------
+    classes
+        The bundle's: the four, or a user's own.
+    """
+
+    def kind(name: str) -> pa.DataType:
+        if name in _WHOLE:
+            return pa.int32()
+        is_number = name in _NUMBERS or name.startswith("p_")
+        return pa.float64() if is_number else pa.string()
+
+    return tuple(pa.field(name, kind(name)) for name in csv_columns(classes))
+
 
 ACQUISITION_FIELDS: tuple[pa.Field, ...] = (
     pa.field("study", pa.string()),
@@ -57,7 +66,14 @@ RUN_FIELDS: tuple[pa.Field, ...] = (
 )
 """What judged the slice, and the start of its maps' names below `MAPS_FOLDER`."""
 
-ROW_SCHEMA = pa.schema([*PREDICTION_FIELDS, *ACQUISITION_FIELDS, *RUN_FIELDS])
+
+def row_schema(classes: Sequence[ClassName] = CLASSES) -> pa.Schema:
+    """Give all columns of an archive's results, in their order, for some classes."""
+    return pa.schema([*prediction_fields(classes), *ACQUISITION_FIELDS, *RUN_FIELDS])
+
+
+ROW_SCHEMA = row_schema()
+"""The columns for the four classes."""
 
 _PARTS_IN_A_FOLDER = 1_000
 
@@ -72,22 +88,26 @@ def map_stem(number: int, row: int) -> str:
     return f"{number // _PARTS_IN_A_FOLDER:05d}/{number:08d}-{row:06d}"
 
 
-def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Turn rows into a table of `ROW_SCHEMA`; a missing column is empty."""
-    return pa.Table.from_pylist(list(rows), schema=ROW_SCHEMA)
+def table_of(
+    rows: Sequence[Mapping[str, Any]], classes: Sequence[ClassName] = CLASSES
+) -> pa.Table:
+    """Turn rows into a table of `row_schema`; a missing column is empty."""
+    return pa.Table.from_pylist(list(rows), schema=row_schema(classes))
 
 
-def prediction_cells(cells: Sequence[str]) -> dict[str, Any]:
+def prediction_cells(
+    cells: Sequence[str], classes: Sequence[ClassName] = CLASSES
+) -> dict[str, Any]:
     """Turn a row of `predict --csv` into typed values, without changing them.
 
     Parameters
     ----------
-    cells
-        From `csv_row`.
+    cells, classes
+        From `csv_row`, and the classes that it was made for.
     """
     return {
         field.name: None if not cell else _typed(cell, field.type)
-        for field, cell in zip(PREDICTION_FIELDS, cells, strict=True)
+        for field, cell in zip(prediction_fields(classes), cells, strict=True)
     }
 
 
@@ -103,7 +123,7 @@ def write_part(table: pa.Table, path: Path, state: Path, facts: dict[str, Any]) 
     Parameters
     ----------
     table
-        Of `ROW_SCHEMA`.
+        Of `row_schema`.
     path
         Place of the file; replaced where it exists.
     state
@@ -169,3 +189,21 @@ def read_facts(path: Path) -> dict[str, Any]:
             "Read it with the version of TumorLens that wrote it.",
         )
     return facts
+
+
+def read_row_schema(path: Path) -> pa.Schema:
+    """Read which columns a part has: those of its classes, and all that came later.
+
+    Raises
+    ------
+    InputError
+        The same as from `read_facts`.
+    """
+    read_facts(path)
+    stored = pq.read_schema(path).remove_metadata()
+    names = stored.names[stored.names.index("decision") + 1 :]
+    names = names[: names.index("p_tumor")]
+    if names == [f"p_{name}" for name in CLASSES]:
+        # Parts of earlier versions may lack the last columns.
+        return ROW_SCHEMA
+    return stored

@@ -137,7 +137,6 @@ class PartWorker:
     ) -> None:
         # Of whatever machine: parts of an archive are judged alike.
         self._classifier = load_classifier(model, threads, precision=FLOAT32)
-        self._classifier.bundle.require_four_classes()
         self.operating_point = self._classifier.point(operating_point)
         self._maps = maps
         bundle = self._classifier.bundle
@@ -173,9 +172,10 @@ class PartWorker:
         rows: list[dict[str, Any]] = []
         maps: dict[str, bytes] = {}
         failed = 0
+        classes = self._classifier.bundle.classes
         for result, acquisition in self._results(task):
             row = {
-                **prediction_cells(csv_row(result)),
+                **prediction_cells(csv_row(result, classes), classes),
                 **acquisition,
                 "model": self._model,
                 "operating_point": self.operating_point,
@@ -187,7 +187,7 @@ class PartWorker:
                     maps[f"{stem}.{kind}.png"] = picture
             rows.append(row)
         counts = PartCounts(len(rows) - failed, failed, time.perf_counter() - start)
-        return PartResult(task.number, table_of(rows), maps, counts)
+        return PartResult(task.number, table_of(rows, classes), maps, counts)
 
     def _results(
         self, task: PartTask

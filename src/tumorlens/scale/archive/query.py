@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 
 from tumorlens.errors import MissingFileError, SettingError
 from tumorlens.imaging.formats import display_name
-from tumorlens.scale.archive.parquet import ROW_SCHEMA, read_facts
+from tumorlens.scale.archive.parquet import read_row_schema
 from tumorlens.taxonomy import Verdict
 
 SCHEMA = "tumorlens-query/1"
@@ -103,8 +103,8 @@ def query_archive(
     SettingError
         There is no such column, or a value does not fit it.
     """
-    _check_columns((*by, *where))
     dataset = _dataset(folder)
+    _check_columns(dataset.schema, (*by, *where))
     is_ok = pc.field("status") == _OK
     projection = {
         **{name: pc.field(name) for name in by},
@@ -115,7 +115,7 @@ def query_archive(
     }
     table = _grouped(
         dataset,
-        _condition(where, min_p_tumor),
+        _condition(dataset.schema, where, min_p_tumor),
         projection,
         by,
         [
@@ -196,7 +196,8 @@ def archive_overview(
         ).groups
         for name in COUNTED_BY
     }
-    dataset, condition = _dataset(folder), _condition(where, min_p_tumor)
+    dataset = _dataset(folder)
+    condition = _condition(dataset.schema, where, min_p_tumor)
     is_judged = pc.field("status") == _OK
     chosen = is_judged if condition is None else is_judged & condition
     series, left_out = _top_series(dataset, chosen, listed)
@@ -332,12 +333,12 @@ def _grouped(
     return acero.Declaration.from_sequence(steps).to_table()
 
 
-def _check_columns(names: Sequence[str]) -> None:
+def _check_columns(schema: pa.Schema, names: Sequence[str]) -> None:
     for name in names:
-        if name not in ROW_SCHEMA.names:
+        if name not in schema.names:
             raise SettingError(
                 f"There is no column {name!r}.",
-                f"The columns are {', '.join(ROW_SCHEMA.names)}.",
+                f"The columns are {', '.join(schema.names)}.",
             )
 
 
@@ -354,12 +355,14 @@ def _dataset(folder: Path) -> ds.Dataset:
         raise MissingFileError(
             f"{name} holds no results.", "Give the --out of a `tumorlens batch`."
         )
-    read_facts(files[0])
-    return ds.dataset([str(file) for file in files], schema=ROW_SCHEMA)
+    schema = read_row_schema(files[0])
+    return ds.dataset([str(file) for file in files], schema=schema)
 
 
-def _condition(where: Mapping[str, str], min_p_tumor: float | None) -> Any:  # noqa: ANN401
-    conditions = [_is_value(name, value) for name, value in where.items()]
+def _condition(
+    schema: pa.Schema, where: Mapping[str, str], min_p_tumor: float | None
+) -> Any:  # noqa: ANN401 - pyarrow's own expression
+    conditions = [_is_value(schema, name, value) for name, value in where.items()]
     if min_p_tumor is not None:
         conditions += [
             pc.field("p_tumor") >= float(min_p_tumor),
@@ -371,12 +374,12 @@ def _condition(where: Mapping[str, str], min_p_tumor: float | None) -> Any:  # n
     return condition
 
 
-def _is_value(name: str, value: str) -> Any:  # noqa: ANN401 - pyarrow's own expression
+def _is_value(schema: pa.Schema, name: str, value: str) -> Any:  # noqa: ANN401
     column = pc.field(name)
     if not value:
         return column.is_null()
     try:
-        return column == pa.scalar(value).cast(ROW_SCHEMA.field(name).type)
+        return column == pa.scalar(value).cast(schema.field(name).type)
     except pa.ArrowInvalid as error:
         raise SettingError(
             f"{value!r} is no value of the column {name}.", "Give a number."
