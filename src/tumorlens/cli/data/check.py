@@ -19,6 +19,7 @@ from tumorlens.cli.data.options import (
     reading_bar,
     report_skipped,
 )
+from tumorlens.report.words import counted
 
 if TYPE_CHECKING:
     from tumorlens.data.audit import Audit
@@ -68,7 +69,8 @@ def _print_audit(audit_result: Audit) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table(title=f"{audit_result.pictures:,} pictures", title_justify="left")
+    title = counted(audit_result.pictures, "picture")
+    table = Table(title=title, title_justify="left")
     for name in ("Source", "Class"):
         table.add_column(name)
     for name in ("Pictures", "Patients", "Grey 1/50/99 %"):
