@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
@@ -12,10 +13,12 @@ from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import SettingError, TrainingError
 from tumorlens.taxonomy import TumorClass, own_classes
 from tumorlens.training.batches import BatchStream
+from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import load_samples, sampling_weights
 from tumorlens.training.fit import (
     BEST_WEIGHTS,
     CHECKPOINT,
+    build_first,
     compile_model,
     draw_curves,
     fit,
@@ -193,3 +196,19 @@ def test_classes_of_a_users_own_are_scored_by_their_names(sets):
     logits = np.array([[0.0, 1.0], [0.0, 1.0]], np.float32)
     score = validation_score(logits, [clear, tumor], own_classes(told))
     assert score == {"accuracy": 0.5, "tumor_recall": 0.0}
+
+
+def test_mixed_precision_trains_in_bfloat16_and_gives_a_float32_network(sets, tmp_path):
+    mixed = replace(SMALL, epochs=1, steps_per_epoch=1, mixed_precision=True)
+    assert build_first(mixed).get_layer("logits").compute_dtype == "bfloat16"
+    result = fit(mixed, *sets, tmp_path, say=lambda _: None)
+    assert np.isfinite(result.history[0]["loss"])
+    assert {layer.compute_dtype for layer in result.model.layers} == {"float32"}
+    assert {str(item.dtype) for item in result.model.get_weights()} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    assert TrainingConfig.read(written(mixed, tmp_path / "config.json")) == mixed
+
+
+def written(config, path):
+    config.write(path)
+    return path

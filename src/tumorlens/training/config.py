@@ -72,6 +72,9 @@ class TrainingConfig:
     open_licences
         Whether sets of mixed or unclear licences teach and calibrate nothing; see
         `tumorlens.data.sources.UNCLEAR_LICENCES`. They are still judged.
+    mixed_precision
+        Whether layers compute in bfloat16, as GPUs do quickly; weights, losses and the
+        model that is exported are float32.
     classes
         Classes of the user's own by name, and whether each is a tumour; none for the
         four.
@@ -97,6 +100,7 @@ class TrainingConfig:
     patience: int = 8
     seed: int = 1
     open_licences: bool = False
+    mixed_precision: bool = False
     # Left out of the hash, which a dict has none of; equality counts it.
     classes: dict[str, bool] = field(default_factory=dict, hash=False)
 
@@ -155,10 +159,11 @@ class TrainingConfig:
         return replace(self, classes=own)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as a JSON object; without classes for the four."""
+        """Return the fields as a JSON object, without what stands for the usual."""
         document = asdict(self)
-        if not self.classes:
-            del document["classes"]
+        for name in ("classes", "mixed_precision"):
+            if not document[name]:
+                del document[name]
         return document
 
     def write(self, path: Path) -> None:
@@ -178,8 +183,9 @@ class TrainingConfig:
             document = cast(
                 dict[str, Any], json.loads(path.read_text(encoding="utf-8"))
             )
-            # Runs of before this choice used what there was.
-            document = {"open_licences": False, "classes": {}, **document}
+            # Runs of before these choices used what there was.
+            usual = {"open_licences": False, "classes": {}, "mixed_precision": False}
+            document = {**usual, **document}
             names = {field.name for field in fields(cls)}
             return cls(**{key: document[key] for key in names})
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -165,13 +165,27 @@ def build_first(
     """
     network = network_of(config)
     keras.utils.set_random_seed(config.seed)
-    model = network.build(None)
+    with _precision(config):
+        model = network.build(None)
     if initial_weights is not None:
         load_weights(model, initial_weights, new_heads=bool(config.classes))
     elif network.initialise is not None:
         network.initialise(model)
     network.freeze(model)
     return model
+
+
+@contextmanager
+def _precision(config: TrainingConfig) -> Iterator[None]:
+    """Let layers that are made meanwhile compute as the run does."""
+    usual = keras.config.dtype_policy()
+    if config.mixed_precision:
+        # Its exponents are float32's, so that no loss has to be scaled.
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(usual)
 
 
 def compile_model(
@@ -393,6 +407,10 @@ def fit(
     # What it counted is of the weights on their way, not of their average.
     count_normalisation(model, stream, config)
     _keep(model, folder)
+    if config.mixed_precision:
+        served = network.build(None)
+        served.set_weights(model.get_weights())
+        model = served
     return FitResult(model, history)
 
 

@@ -58,7 +58,9 @@ def infer(
         pixels = (served_volumes if whole else served_pixels)(chosen, size)
         outputs = model.predict_on_batch(pixels)
         for name, value in outputs.items():
-            parts.setdefault(name, []).append(np.asarray(value))
+            parts.setdefault(name, []).append(
+                np.asarray(value).astype(np.float32, copy=False)
+            )
     return {name: np.concatenate(rows) for name, rows in parts.items()}
 
 

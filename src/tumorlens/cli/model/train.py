@@ -81,6 +81,12 @@ _SECONDS_A_LINE = 60.0
 @click.option("--patience", type=int, default=None, help="Epochs without a better one.")
 @click.option("--seed", type=int, default=None, help="Of everything random.")
 @click.option(
+    "--mixed-precision",
+    is_flag=True,
+    default=None,
+    help="Compute in bfloat16, for GPUs; weights and the bundle stay float32.",
+)
+@click.option(
     "--weights",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     default=None,
@@ -221,7 +227,7 @@ def train(
         read_clinical_table(table)
         read_manifest(manifest, may_be_own=True)
     if weights is not None and "network" not in given and not resume:
-        given |= _network_of(weights, manifest)
+        given |= network_of_weights(weights, manifest)
     if folds is not None:
         if calibrate_on is not None or resume:
             raise click.UsageError("--folds goes without --calibrate-on and --resume.")
@@ -246,7 +252,7 @@ def train(
     )
 
 
-def _network_of(weights: Path, manifest: Path) -> dict[str, str]:
+def network_of_weights(weights: Path, manifest: Path) -> dict[str, str]:
     """Choose the network that weights to start from are of; none where nobody knows.
 
     A network that takes no classes of the user's own gives way to the usual one, which
