@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -28,7 +30,7 @@ from tumorlens.data.manifest import Record
 from tumorlens.data.series import ScanPart, ScanRecord
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.evaluation.series import fit_series
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import MRSequence, Series
 from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.inference.series.decision import SeenSlices
 from tumorlens.taxonomy import TumorClass
@@ -124,7 +126,9 @@ def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> Scored
     p_tumor = 1.0 / (1.0 + np.exp(-odds))
     probabilities = np.stack([p_tumor, 0 * p_tumor, 0 * p_tumor, 1 - p_tumor], axis=1)
     label = TumorClass.GLIOMA if tumor else TumorClass.NO_TUMOR
-    record = ScanRecord(f"{number}{tumor}", label, f"p{number}", "made", (), None)
+    sequence = (MRSequence.T1, MRSequence.FLAIR)[number % 2]
+    name, patient = f"{number}{tumor}", f"p{number}"
+    record = ScanRecord(name, label, patient, "made", (), sequence=sequence)
     # Outlines fit best at the third level.
     measures = np.full((len(LEVELS), 5), 0.4)
     measures[3] = [0.8, 0.1, 1.1, 1.0, 1.0]
@@ -187,6 +191,41 @@ def test_the_model_and_its_figures(judged: list[ScoredSeries]) -> None:
     assert model.outline.level == LEVELS[3]
     assert model.outline.dice.value == pytest.approx(0.8)
     assert figures["outlines"]["half_of_peak"]["dice"]["value"] == pytest.approx(0.4)
+
+
+def test_figures_are_given_by_sequence_and_kind(judged: list[ScoredSeries]) -> None:
+    strange = [
+        replace(item, record=replace(item.record, source="healthy", patient=f"h{row}"))
+        for row, item in enumerate(judged)
+        if not item.record.tumor
+    ]
+    # Half of the tumours look like another kind.
+    turned = [
+        replace(
+            item,
+            views=(
+                replace(
+                    item.views[0],
+                    probabilities=item.views[0].probabilities[:, [1, 0, 2, 3]],
+                ),
+            ),
+        )
+        if item.record.tumor and item.record.sequence is MRSequence.T1
+        else item
+        for item in judged
+    ]
+    model, figures = fit_series([*turned, *strange])
+    measured = model.operating_points["screening"].measured
+    assert list(measured) == ["all", "FLAIR", "T1"]
+    assert list(measured["T1"]) == [
+        "labelled_lesions",
+        "same_scanner",
+        "healthy_strangers",
+    ]
+    assert measured["T1"]["labelled_lesions"].patients == 15
+    assert measured["all"]["healthy_strangers"].slices == 30
+    assert figures["learned"]["kinds"]["made"]["glioma"]["right"]["value"] == 0.5
+    json.dumps(figures)
 
 
 def test_scans_without_a_judged_slice_are_counted_apart(

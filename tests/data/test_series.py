@@ -31,7 +31,7 @@ from tumorlens.data.series import (
 )
 from tumorlens.errors import DatasetError, InputError, MissingFileError, TumorLensError
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Plane
+from tumorlens.imaging.study import MRSequence, Plane
 from tumorlens.taxonomy import TumorClass
 from tumorlens.training.volumes import load_volume_sample
 
@@ -60,6 +60,7 @@ def test_what_is_written_is_read_back(files: list[Path], tmp_path: Path) -> None
         "set",
         (ScanPart(files[0], 3), ScanPart(files[1], 5, files[2])),
         7.0,
+        MRSequence.FLAIR,
     )
     whole = ScanRecord("two", None, "bert", "set", (ScanPart(files[3]),))
     path = tmp_path / "scans.csv"
@@ -82,6 +83,7 @@ GOOD = {"scan": "a", "label": "no_tumor", "patient": "p", "file": "0.png"}
         ({"slice": "x"}, "slice 'x'"),
         ({"gap_mm": "-1"}, "gap '-1'"),
         ({"gap_mm": "wide"}, "gap 'wide'"),
+        ({"sequence": "CT"}, "sequence 'CT'"),
         ({"mask": "gone.png"}, "gone.png"),
     ],
 )
@@ -103,6 +105,15 @@ def test_a_stack_of_two_kinds_or_without_places_is_refused(
     path = write(tmp_path / "scans.csv", {**GOOD, "slice": "1"}, {**GOOD, "slice": "1"})
     with pytest.raises(DatasetError, match="or twice"):
         read_scans(path)
+
+
+def test_a_list_may_leave_the_sequence_out(files: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "old.csv"
+    row = dict.fromkeys(COLUMNS, "") | GOOD
+    del row["sequence"]
+    path.write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    (found,) = read_scans(path)
+    assert found.sequence is None
 
 
 def test_lists_that_are_none(tmp_path: Path) -> None:
@@ -139,6 +150,35 @@ def test_slices_of_a_set_form_its_scans(tmp_path: Path) -> None:
     assert thin.tumor
     assert not thin.outlined
     assert whole.patient == free.patient == thin.patient == "lgg:P1"
+    assert whole.sequence is MRSequence.T1_CONTRAST
+
+
+def test_other_sequences_of_a_set_form_scans_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "lgg_sequences"
+    folder.mkdir()
+    lines = ["file,sequence,class,patient,site,slice,n_slices,mask,use"]
+    for sequence in ("FLAIR", "T1"):
+        for place in range(8):
+            mask = f"masks/{place}.png" if place in (3, 4) else ""
+            name = f"s{place}_{sequence.lower()}.jpg"
+            lines.append(f"{name},{sequence},glioma,P1,CS,{place},8,{mask},learn")
+    (folder / "lgg_sequences.csv").write_text("\n".join(lines))
+    flair, free, thin, t1, *_ = collect_scans(tmp_path)
+    assert (flair.sequence, t1.sequence) == (MRSequence.FLAIR, MRSequence.T1)
+    assert [scan.name for scan in (flair, free, thin)] == [
+        "lgg:P1:FLAIR",
+        "lgg:P1:FLAIR:rest",
+        "lgg:P1:FLAIR:thin",
+    ]
+    assert [scan.source for scan in (flair, thin)] == [
+        "lgg_sequences",
+        "lgg_sequences_thin",
+    ]
+    assert [part.place for part in flair.parts if part.mask] == [3, 4]
+    # Next to an outlined slice a tumour may begin.
+    assert [part.place for part in free.parts] == [0, 1, 6, 7]
+    assert [part.place for part in thin.parts] == [0, 1, 3, 4, 6, 7]
+    assert t1.patient == flair.patient == "lgg:P1"
 
 
 def test_a_dicom_scan_is_of_the_patient_that_its_slices_name(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.data.manifest import Record, class_mend, dicom_patient
+from tumorlens.data.sequences import parse_sequence, sequence_word
 from tumorlens.data.skull_stripping import strip_picture
 from tumorlens.data.sources import set_rows
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
@@ -28,7 +29,8 @@ from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import MRSequence, Plane
 from tumorlens.taxonomy import TumorClass, parse_class
 
-COLUMNS = ("scan", "label", "patient", "source", "file", "slice", "mask", "gap_mm")
+_NEEDED = ("scan", "label", "patient", "source", "file", "slice", "mask", "gap_mm")
+COLUMNS = (*_NEEDED, "sequence")
 
 ANY_TUMOR = "tumor"
 """Label of a series with a tumour whose type is not known."""
@@ -73,6 +75,8 @@ class ScanRecord:
         Parts in order of their places; one for a whole series.
     gap_mm
         Distance between neighbouring slices of a stack; None where not known.
+    sequence
+        MR sequence; None where not known.
     """
 
     name: str
@@ -81,6 +85,7 @@ class ScanRecord:
     source: str
     parts: tuple[ScanPart, ...]
     gap_mm: float | None = None
+    sequence: MRSequence | None = None
 
     @property
     def tumor(self) -> bool:
@@ -99,8 +104,8 @@ def read_scans(path: Path) -> list[ScanRecord]:
     Parameters
     ----------
     path
-        A CSV with the columns of `COLUMNS`; rows of one ``scan`` form a stack.
-        Paths are absolute, or relative to the CSV's folder.
+        A CSV with the columns of `COLUMNS`, the last of which may be missing; rows of
+        one ``scan`` form a stack. Paths are absolute, or relative to the CSV's folder.
 
     Raises
     ------
@@ -114,7 +119,7 @@ def read_scans(path: Path) -> list[ScanRecord]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
             missing = [
-                name for name in COLUMNS if name not in (reader.fieldnames or ())
+                name for name in _NEEDED if name not in (reader.fieldnames or ())
             ]
             if missing:
                 raise DatasetError(
@@ -136,16 +141,19 @@ def _scan(
     path: Path, name: str, rows: Sequence[tuple[int, dict[str, str]]]
 ) -> ScanRecord:
     line, first = rows[0]
+    same = ("label", "patient", "source", "gap_mm", "sequence")
     for other, row in rows:
-        if not row["patient"] or any(
-            row[key] != first[key] for key in ("label", "patient", "source", "gap_mm")
-        ):
+        if not row["patient"] or any(row.get(key) != first.get(key) for key in same):
             raise _error(
                 path, other, f"series {name!r} is of no patient, or of two kinds"
             )
     label = parse_class(first["label"])
     if label is None and first["label"] != ANY_TUMOR:
         raise _error(path, line, f"the label {first['label']!r} is no class")
+    word = first.get("sequence", "")
+    sequence = parse_sequence(word)
+    if word and sequence is None:
+        raise _error(path, line, f"the sequence {word!r} is not known")
     parts = [_part(path, other, row) for other, row in rows]
     places = [part.place for part in parts if part.place is not None]
     if len(set(places)) != len(parts) and len(parts) > 1:
@@ -159,6 +167,7 @@ def _scan(
         source=first["source"],
         parts=tuple(sorted(parts, key=lambda part: part.place or 0)),
         gap_mm=_gap(path, line, first["gap_mm"]),
+        sequence=sequence,
     )
 
 
@@ -221,6 +230,7 @@ def _row(scan: ScanRecord, part: ScanPart) -> tuple[object, ...]:
         "" if part.place is None else part.place,
         "" if part.mask is None else part.mask.absolute(),
         "" if scan.gap_mm is None else scan.gap_mm,
+        sequence_word(scan.sequence),
     )
 
 
@@ -252,8 +262,8 @@ def collect_scans(folder: Path) -> list[ScanRecord]:
     Returns
     -------
     list of ScanRecord
-        T1 with and without contrast only; patients are named as in the manifest
-        of the slices.
+        T1 with and without contrast, and FLAIR; patients are named as in the
+        manifest of the slices.
 
     Raises
     ------
@@ -275,40 +285,80 @@ def collect_scans(folder: Path) -> list[ScanRecord]:
 
 
 def lgg_scans(folder: Path) -> Iterator[ScanRecord]:
-    """Read TCGA-LGG: each patient's whole series, and two made out of it.
+    """Read TCGA-LGG's T1 with contrast: three series of each patient, see `_three`."""
+    columns = ("id", "patient", "slice", "mask_px", "gap_to_tumor_slice")
+    patients: dict[str, list[_Judged]] = defaultdict(list)
+    for row in set_rows(folder / "lgg.csv", *columns):
+        drawn = int(row["mask_px"]) > 0
+        part = ScanPart(
+            folder / "images" / f"{row['id']}.jpg",
+            int(row["slice"]),
+            folder / "masks" / f"{row['id']}.png" if drawn else None,
+        )
+        is_free = int(row["gap_to_tumor_slice"]) >= FREE_OF_TUMOR
+        patients[row["patient"]].append((part, is_free))
+    for name, parts in patients.items():
+        yield from _three(f"lgg:{name}", "lgg", MRSequence.T1_CONTRAST, parts)
+
+
+def lgg_sequence_scans(folder: Path) -> Iterator[ScanRecord]:
+    """Read TCGA-LGG's FLAIR and T1 without contrast, as `lgg_scans`."""
+    columns = ("file", "sequence", "patient", "slice", "mask")
+    series: dict[tuple[str, str], list[ScanPart]] = defaultdict(list)
+    for row in set_rows(folder / "lgg_sequences.csv", *columns):
+        mask = folder / row["mask"] if row["mask"] else None
+        part = ScanPart(folder / "images" / row["file"], int(row["slice"]), mask)
+        series[row["patient"], row["sequence"]].append(part)
+    for (name, word), parts in series.items():
+        drawn = [part.place or 0 for part in parts if part.mask is not None]
+        judged = [
+            (part, all(abs((part.place or 0) - x) >= FREE_OF_TUMOR for x in drawn))
+            for part in parts
+        ]
+        sequence = parse_sequence(word)
+        yield from _three(f"lgg:{name}", "lgg_sequences", sequence, judged)
+
+
+_Judged = tuple[ScanPart, bool]
+"""A slice, and whether it is far enough from any outlined one to be free of tumour."""
+
+
+def _three(
+    patient: str,
+    source: str,
+    sequence: MRSequence | None,
+    slices: Sequence[_Judged],
+) -> Iterator[ScanRecord]:
+    """Give a patient's whole series, and two made out of it.
 
     One keeps the tumour-free slices alone, the other also the two in the middle
     of the tumour: a tumour as thin as none in the set, without which a rule
     learns that tumours are thick. Slices keep their places, so that no run
     reaches across what was taken out.
     """
-    columns = ("id", "patient", "slice", "mask_px", "gap_to_tumor_slice")
-    patients = defaultdict(list)
-    for row in set_rows(folder / "lgg.csv", *columns):
-        patients[row["patient"]].append(row)
-    for name, rows in patients.items():
-        whole, free = [], []
-        for row in sorted(rows, key=lambda item: int(item["slice"])):
-            path = folder / "images" / f"{row['id']}.jpg"
-            drawn = int(row["mask_px"]) > 0
-            mask = folder / "masks" / f"{row['id']}.png" if drawn else None
-            whole.append(ScanPart(path, int(row["slice"]), mask))
-            if int(row["gap_to_tumor_slice"]) >= FREE_OF_TUMOR:
-                free.append(ScanPart(path, int(row["slice"])))
-        patient = f"lgg:{name}"
-        yield ScanRecord(patient, TumorClass.GLIOMA, patient, "lgg", tuple(whole))
-        if len(free) < LEAST_SLICES:
-            continue
-        label = TumorClass.NO_TUMOR
-        yield ScanRecord(f"{patient}:rest", label, patient, "lgg", tuple(free))
-        outlined = [part for part in whole if part.mask is not None]
-        if len(outlined) < 2:
-            continue
-        middle = len(outlined) // 2
-        thin = [replace(part, mask=None) for part in outlined[middle - 1 : middle + 1]]
-        parts = sorted([*free, *thin], key=lambda part: part.place or 0)
-        name, label = f"{patient}:thin", TumorClass.GLIOMA
-        yield ScanRecord(name, label, patient, "lgg_thin", tuple(parts))
+    ordered = sorted(slices, key=lambda item: item[0].place or 0)
+    whole = [part for part, _ in ordered]
+    free = [replace(part, mask=None) for part, is_free in ordered if is_free]
+    name = patient if source == "lgg" else f"{patient}:{sequence_word(sequence)}"
+
+    def record(end: str, label: TumorClass, parts: Sequence[ScanPart]) -> ScanRecord:
+        of = f"{source}_thin" if end == ":thin" else source
+        return ScanRecord(
+            f"{name}{end}", label, patient, of, tuple(parts), sequence=sequence
+        )
+
+    outlined = [part for part in whole if part.mask is not None]
+    if outlined:
+        yield record("", TumorClass.GLIOMA, whole)
+    if len(free) < LEAST_SLICES:
+        return
+    yield record(":rest", TumorClass.NO_TUMOR, free)
+    if len(outlined) < 2:
+        return
+    middle = len(outlined) // 2
+    thin = [replace(part, mask=None) for part in outlined[middle - 1 : middle + 1]]
+    parts = sorted([*free, *thin], key=lambda part: part.place or 0)
+    yield record(":thin", TumorClass.GLIOMA, parts)
 
 
 def cheng_scans(folder: Path) -> Iterator[ScanRecord]:
@@ -336,42 +386,56 @@ def cheng_scans(folder: Path) -> Iterator[ScanRecord]:
             "cheng",
             tuple(parts),
             CHENG_GAP_MM,
+            MRSequence.T1_CONTRAST,
         )
 
 
 def volume_scans(folder: Path) -> Iterator[ScanRecord]:
     """Read the volumes that are T1 with or without contrast."""
+    t1 = MRSequence.T1
     for path in sorted(folder.iterdir()):
         stem = path.name.split(".")[0]
         part = (ScanPart(path),)
         if path.name.startswith("IXI"):
             patient = f"ixi:{stem}"
-            yield ScanRecord(patient, TumorClass.NO_TUMOR, patient, "ixi", part)
+            clear = TumorClass.NO_TUMOR
+            yield ScanRecord(patient, clear, patient, "ixi", part, sequence=t1)
         elif path.name in _HEALTHY:
             patient = f"volumes:{stem}"
-            yield ScanRecord(patient, TumorClass.NO_TUMOR, patient, "volumes", part)
+            clear = TumorClass.NO_TUMOR
+            yield ScanRecord(patient, clear, patient, "volumes", part, sequence=t1)
         elif path.name in _GLIOMA:
-            patient = f"lgg:{stem.split('_')[0]}"
-            name = f"volumes:{stem}"
-            yield ScanRecord(name, TumorClass.GLIOMA, patient, "volumes", part)
+            patient, word = f"lgg:{stem.split('_')[0]}", stem.split("_")[1]
+            yield ScanRecord(
+                f"volumes:{stem}",
+                TumorClass.GLIOMA,
+                patient,
+                "volumes",
+                part,
+                sequence=parse_sequence(word),
+            )
         elif path.name in _TUMOR:
             outlined = ScanPart(path, mask=folder / _TUMOR[path.name])
             name = f"volumes:{stem}"
-            yield ScanRecord(name, None, name, "volumes", (outlined,))
+            contrast = MRSequence.T1_CONTRAST
+            yield ScanRecord(
+                name, None, name, "volumes", (outlined,), sequence=contrast
+            )
 
 
 def dicom_scans(folder: Path) -> Iterator[ScanRecord]:
     """Read the series: a healthy volunteer, and a patient with a tumour."""
     volunteer, patient = folder / "volunteer", folder / "brainix"
+    t1 = MRSequence.T1
     if volunteer.is_dir():
         name, part = "dicom:volunteer", ScanPart(volunteer)
-        whose = _patient_of(volunteer, name)
-        yield ScanRecord(name, TumorClass.NO_TUMOR, whose, "volumes", (part,))
+        whose, clear = _patient_of(volunteer, name), TumorClass.NO_TUMOR
+        yield ScanRecord(name, clear, whose, "volumes", (part,), sequence=t1)
     if patient.is_dir():
         name = "dicom:brainix"
         part = ScanPart(patient / "T1", mask=patient / "ROI.nii.gz")
         whose = _patient_of(patient / "T1", name)
-        yield ScanRecord(name, None, whose, "volumes", (part,))
+        yield ScanRecord(name, None, whose, "volumes", (part,), sequence=t1)
 
 
 def _patient_of(series: Path, name: str) -> str:
@@ -383,6 +447,7 @@ def _patient_of(series: Path, name: str) -> str:
 
 SCAN_SOURCES: dict[str, Callable[[Path], Iterator[ScanRecord]]] = {
     "lgg": lgg_scans,
+    "lgg_sequences": lgg_sequence_scans,
     "cheng": cheng_scans,
     "volumes": volume_scans,
     "dicom": dicom_scans,

@@ -111,6 +111,11 @@ class MRSequence(StrEnum):
     DIFFUSION = "DWI"
     OTHER = "other"
 
+    @property
+    def word(self) -> str:
+        """Name in manifests, and by which a bundle's figures are kept; such as T1C."""
+        return "T1C" if self is MRSequence.T1_CONTRAST else self.value
+
 
 Corners: TypeAlias = tuple[
     tuple[float, float],

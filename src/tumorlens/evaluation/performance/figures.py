@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tumorlens.calibration.operating_points import measured_shares, slice_groups
 from tumorlens.data.manifest import Record
+from tumorlens.data.sequences import sequence_word
 from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,
@@ -228,13 +229,15 @@ def operating_costs(scored_slices: ScoredSlices) -> dict[str, Any]:
     """
     records, (_, _, refused) = scored_slices.records, said(scored_slices)
     groups = slice_groups(records, scored_slices.outline_shares)
+    tells_sequences = any(item is not None for item in scored_slices.sequences)
+    words = [sequence_word(row.sequence) if tells_sequences else "" for row in records]
     costs = {}
     for name, thresholds in by_slice(scored_slices).thresholds.items():
         measured = measured_shares(
             is_cleared(scored_slices.p_tumor, thresholds) & ~refused,
-            records,
+            [row.group for row in records],
+            words,
             groups,
-            by_sequence=any(item is not None for item in scored_slices.sequences),
         )
         costs[name] = {
             word: {group: asdict(share) for group, share in shares.items()}
