@@ -228,6 +228,30 @@ def test_figures_are_given_by_sequence_and_kind(judged: list[ScoredSeries]) -> N
     json.dumps(figures)
 
 
+def test_tumours_fix_the_threshold_where_every_kind_is_shown(
+    judged: list[ScoredSeries],
+) -> None:
+    """Faint tumours of another sequence are measured, and set no threshold."""
+    t1c = [replace(item, record=replace(item.record, sequence=None)) for item in judged]
+    kinds = (TumorClass.GLIOMA, TumorClass.MENINGIOMA, TumorClass.PITUITARY)
+    for row, item in enumerate(t1c):
+        sequence = MRSequence.T1_CONTRAST
+        label = kinds[row // 2 % 3] if item.record.tumor else item.record.label
+        record = replace(item.record, sequence=sequence, label=label)
+        t1c[row] = replace(item, record=record)
+    hidden = []
+    for item in judged:
+        if item.record.tumor:
+            views = made_up(item.fold, False).views
+            record = replace(item.record, sequence=MRSequence.T1, name="hidden")
+            hidden.append(replace(item, views=views, record=record))
+    _, figures = fit_series([*t1c, *hidden])
+    found = figures["learned"]["measured"]["screening"]
+    assert found["T1"]["labelled_lesions"]["value"] < 0.5
+    assert found["T1C"]["labelled_lesions"]["value"] > 0.9
+    assert found["T1C"]["same_scanner"]["value"] > 0.8
+
+
 def test_scans_without_a_judged_slice_are_counted_apart(
     judged: list[ScoredSeries],
 ) -> None:

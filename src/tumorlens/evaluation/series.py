@@ -5,6 +5,7 @@ Models stand beside what gives the answer away, too.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from tumorlens.calibration.series import (
 from tumorlens.data.manifest import Record
 from tumorlens.data.sequences import sequence_word
 from tumorlens.errors import DatasetError, InputError, SettingError, TrainingError
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import FACTS_FILE, Bundle
 from tumorlens.inference.bundle.facts import (
     FLOAT32,
@@ -61,7 +63,12 @@ from tumorlens.statistics import (
     statistic_draws,
     without_bias,
 )
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
+from tumorlens.taxonomy import (
+    CLASSES,
+    NO_TUMOR_INDEX,
+    TUMOR_CLASSES,
+    TumorClass,
+)
 from tumorlens.training.volumes import only_series
 
 _BINS = 10
@@ -98,9 +105,11 @@ def fit_series(
             )
     acquired, joined, rules = cross_fitted(table)
     final = fit_rule(table, np.ones(len(scored_series), np.bool_))
-    points = _points(table, final, np.ones(len(scored_series), np.bool_))
+    wanted = _series_to_find(scored_series)
+    points = _points(table, final, np.ones(len(scored_series), np.bool_), wanted)
     by_fold = {
-        fold: _points(table, rule, table.folds != fold) for fold, rule in rules.items()
+        fold: _points(table, rule, table.folds != fold, wanted)
+        for fold, rule in rules.items()
     }
     thresholds = {
         name: np.array([by_fold[int(fold)][name] for fold in table.folds])
@@ -155,13 +164,45 @@ def _judged(series: ScoredSeries) -> bool:
     return bool(np.isfinite(series.views[0].probabilities).any())
 
 
+def _series_to_find(scored_series: Sequence[ScoredSeries]) -> NDArray[np.bool_]:
+    """Say which tumours fix the thresholds: those in sequences that show every kind.
+
+    A glioma of low grade may hardly show in T1 without contrast agent; a threshold that
+    finds it there calls no healthy head free of tumour, and FLAIR shows it anyway. What
+    a threshold misses in the other sequences is measured.
+
+    Returns
+    -------
+    ndarray
+        Shape (N,); all tumours where no sequence shows every kind.
+    """
+    records = [series.record for series in scored_series]
+    kinds: dict[MRSequence | None, set[TumorClass | None]] = defaultdict(set)
+    for record in records:
+        kinds[record.sequence].add(record.label)
+    full = {
+        sequence
+        for sequence, shown in kinds.items()
+        if sequence is not None and shown >= set(TUMOR_CLASSES)
+    }
+    return np.array(
+        [record.tumor and (not full or record.sequence in full) for record in records],
+        np.bool_,
+    )
+
+
 def _points(
-    table: SeriesTable, rule: FittedRule, rows: NDArray[np.bool_]
+    table: SeriesTable,
+    rule: FittedRule,
+    rows: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
 ) -> dict[str, float]:
     p_tumor = _sigmoid(rule.log_odds(table))[rows]
     labels = np.where(table.tumor[rows], NO_TUMOR_INDEX - 1, NO_TUMOR_INDEX)
     patients = [name for name, kept in zip(table.patients, rows, strict=True) if kept]
-    points = fit_operating_points(p_tumor, labels.astype(np.int64), patients)
+    points = fit_operating_points(
+        p_tumor, labels.astype(np.int64), patients, wanted[rows]
+    )
     return {name: point.threshold for name, point in points.items()}
 
 
@@ -170,13 +211,17 @@ def _measured(
 ) -> dict[str, dict[str, MeasuredShare]]:
     """Measure a threshold by MR sequence, as `measured_shares` does on slices.
 
-    Tumour-free series are of the same scanners where their source shows tumours too,
-    and else of healthy strangers.
+    Tumour-free series are of the same scanners where some patient of their source shows
+    both, and else of healthy strangers.
     """
     records = [series.record for series in scored_series]
     tumor = np.array([record.tumor for record in records])
-    sources = np.array([record.source for record in records])
-    shows_both = np.isin(sources, np.unique(sources[tumor]))
+    clear_patients, tumor_patients = (
+        {(row.source, row.patient) for row in records if row.tumor is is_tumor}
+        for is_tumor in (False, True)
+    )
+    both = {source for source, _ in clear_patients & tumor_patients}
+    shows_both = np.array([record.source in both for record in records], np.bool_)
     groups = {
         LABELLED: tumor,
         SAME_SCANNER: ~tumor & shows_both,

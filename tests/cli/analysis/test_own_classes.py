@@ -13,7 +13,6 @@ from pypdf import PdfReader
 
 import tumorlens
 from tests.conftest import Phantom, build_tiny_bundle
-from tests.samples.archives import draw_pictures
 from tests.samples.drawn_series import drawn_series
 from tests.samples.series_uploads import dark_nifti, nifti
 from tumorlens.cli.main import main
@@ -246,37 +245,6 @@ def test_a_class_may_have_the_name_of_a_column(
     (row,) = tumorlens.Predictions([found]).to_frame().to_dict("records")
     assert (row["file"], row["status"]) == (str(slice_file), "ok")
     assert row["p_file"] == found.decision.raw_probabilities["file"]
-
-
-def test_an_archive_is_judged_and_counted_in_its_names(
-    own_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pyarrow = pytest.importorskip("pyarrow.parquet")
-    pictures = draw_pictures(tmp_path / "pictures", 2)
-    out = tmp_path / "out"
-    more = ["--model", str(own_bundle), "--threads", "1"]
-    assert main(["batch", str(pictures), "--out", str(out), *more]) == 0
-    (file,) = out.glob("*/*.parquet")
-    (first, second) = pyarrow.read_table(file).to_pylist()
-    for row in (first, second):
-        assert "p_glioma" not in row
-        shares = [row[f"p_{name}"] for name in NAMES]
-        assert sum(shares) == pytest.approx(1.0, abs=1e-5)
-        assert row["p_tumor"] == pytest.approx(shares[0] + shares[1], abs=1e-5)
-    capsys.readouterr()
-    words = ["query", str(out), "--by", "predicted", "--json", "-"]
-    assert main(words) == 0
-    groups = json.loads(capsys.readouterr().out)["groups"]
-    assert (
-        {group["predicted"] for group in groups}
-        == {
-            first["predicted"],
-            second["predicted"],
-        }
-        <= set(NAMES)
-    )
-    assert main(["query", str(out), "--by", "p_glioma"]) != 0
-    assert "p_lymphoma" in capsys.readouterr().err
 
 
 def test_what_knows_the_four_classes_alone_refuses_it(own_bundle: Path) -> None:

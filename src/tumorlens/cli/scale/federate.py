@@ -241,7 +241,8 @@ def federate() -> None:
 @click.option(
     "--certificate",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The server's TLS certificate, with its names (PEM).",
+    help="The server's TLS certificate (PEM), which names it and the address of "
+    "--listen, or 127.0.0.1 where that is 0.0.0.0.",
 )
 @click.option(
     "--key",

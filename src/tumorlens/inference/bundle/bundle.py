@@ -165,8 +165,8 @@ class Bundle:
             raise BundleError(
                 f"The model in {self.folder} has classes of its own "
                 f"({', '.join(self.classes)}); this knows the four classes alone.",
-                "Use it with `tumorlens predict`, `scan`, `study`, `serve`, `node`, "
-                "`dicomweb` and `evaluate`, or from Python.",
+                "Use it with `tumorlens predict`, `scan`, `study`, `batch`, `serve`, "
+                "`node`, `dicomweb` and `evaluate`, or from Python.",
             )
 
     @property

@@ -106,6 +106,9 @@ class RunFacts:
         Slices in one part, about.
     maps
         Whether maps are written.
+    own_classes
+        Classes of a user's own, in the model's order; none for the four. They are the
+        model's, so that they change with it alone.
     """
 
     sources: tuple[str, ...]
@@ -115,6 +118,7 @@ class RunFacts:
     operating_point: str
     part_size: int
     maps: bool
+    own_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

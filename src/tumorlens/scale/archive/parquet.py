@@ -26,27 +26,7 @@ MAPS_FOLDER = "_maps"
 
 _WHOLE = ("slice", "box_x0", "box_y0", "box_x1", "box_y1")
 _NUMBERS = ("domain_score", "ms")
-
-
-def prediction_fields(
-    classes: Sequence[ClassName] = CLASSES,
-) -> tuple[pa.Field, ...]:
-    """Give the columns of `predict --csv`, in their order.
-
-    Parameters
-    ----------
-    classes
-        The bundle's: the four, or a user's own.
-    """
-
-    def kind(name: str) -> pa.DataType:
-        if name in _WHOLE:
-            return pa.int32()
-        is_number = name in _NUMBERS or name.startswith("p_")
-        return pa.float64() if is_number else pa.string()
-
-    return tuple(pa.field(name, kind(name)) for name in csv_columns(classes))
-
+_PROBABILITY = "p_"
 
 ACQUISITION_FIELDS: tuple[pa.Field, ...] = (
     pa.field("study", pa.string()),
@@ -66,10 +46,33 @@ RUN_FIELDS: tuple[pa.Field, ...] = (
 )
 """What judged the slice, and the start of its maps' names below `MAPS_FOLDER`."""
 
+CLASSES_FACT = "classes"
+"""In a file's metadata, the names of a user's own classes; absent for the four."""
+
 
 def row_schema(classes: Sequence[ClassName] = CLASSES) -> pa.Schema:
-    """Give all columns of an archive's results, in their order, for some classes."""
-    return pa.schema([*prediction_fields(classes), *ACQUISITION_FIELDS, *RUN_FIELDS])
+    """Return the columns of every file of a run.
+
+    Parameters
+    ----------
+    classes
+        The bundle's classes, in its order.
+
+    Returns
+    -------
+    pyarrow.Schema
+        The columns of `predict --csv` in their order, then `ACQUISITION_FIELDS` and
+        `RUN_FIELDS`.
+    """
+    predictions = [pa.field(name, _type_of(name)) for name in csv_columns(classes)]
+    return pa.schema([*predictions, *ACQUISITION_FIELDS, *RUN_FIELDS])
+
+
+def _type_of(column: str) -> pa.DataType:
+    if column in _WHOLE:
+        return pa.int32()
+    is_number = column in _NUMBERS or column.startswith(_PROBABILITY)
+    return pa.float64() if is_number else pa.string()
 
 
 ROW_SCHEMA = row_schema()
@@ -89,25 +92,35 @@ def map_stem(number: int, row: int) -> str:
 
 
 def table_of(
-    rows: Sequence[Mapping[str, Any]], classes: Sequence[ClassName] = CLASSES
+    rows: Sequence[Mapping[str, Any]], schema: pa.Schema = ROW_SCHEMA
 ) -> pa.Table:
-    """Turn rows into a table of `row_schema`; a missing column is empty."""
-    return pa.Table.from_pylist(list(rows), schema=row_schema(classes))
+    """Turn rows into a table; a missing column is empty.
+
+    Parameters
+    ----------
+    rows
+        Values by column.
+    schema
+        From `row_schema`.
+    """
+    return pa.Table.from_pylist(list(rows), schema=schema)
 
 
 def prediction_cells(
-    cells: Sequence[str], classes: Sequence[ClassName] = CLASSES
+    cells: Sequence[str], schema: pa.Schema = ROW_SCHEMA
 ) -> dict[str, Any]:
     """Turn a row of `predict --csv` into typed values, without changing them.
 
     Parameters
     ----------
-    cells, classes
-        From `csv_row`, and the classes that it was made for.
+    cells
+        From `csv_row`.
+    schema
+        From `row_schema`, for the same classes.
     """
     return {
-        field.name: None if not cell else _typed(cell, field.type)
-        for field, cell in zip(prediction_fields(classes), cells, strict=True)
+        schema.names[place]: None if not cell else _typed(cell, schema.types[place])
+        for place, cell in enumerate(cells)
     }
 
 
@@ -189,21 +202,3 @@ def read_facts(path: Path) -> dict[str, Any]:
             "Read it with the version of TumorLens that wrote it.",
         )
     return facts
-
-
-def read_row_schema(path: Path) -> pa.Schema:
-    """Read which columns a part has: those of its classes, and all that came later.
-
-    Raises
-    ------
-    InputError
-        The same as from `read_facts`.
-    """
-    read_facts(path)
-    stored = pq.read_schema(path).remove_metadata()
-    names = stored.names[stored.names.index("decision") + 1 :]
-    names = names[: names.index("p_tumor")]
-    if names == [f"p_{name}" for name in CLASSES]:
-        # Parts of earlier versions may lack the last columns.
-        return ROW_SCHEMA
-    return stored

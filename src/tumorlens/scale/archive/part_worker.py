@@ -40,7 +40,12 @@ from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report.slice.document import csv_row
 from tumorlens.report.slice.overlay import map_pictures
 from tumorlens.scale.archive.ledger import PartCounts, PartTask
-from tumorlens.scale.archive.parquet import map_stem, prediction_cells, table_of
+from tumorlens.scale.archive.parquet import (
+    map_stem,
+    prediction_cells,
+    row_schema,
+    table_of,
+)
 from tumorlens.scale.archive.sources import (
     ArchiveFile,
     FileHeader,
@@ -140,6 +145,9 @@ class PartWorker:
         self.operating_point = self._classifier.point(operating_point)
         self._maps = maps
         bundle = self._classifier.bundle
+        self.own_classes = tuple(map(str, bundle.classes * bundle.has_own_classes))
+        self._classes = bundle.classes
+        self._schema = row_schema(bundle.classes)
         self._model = f"{bundle.name} {bundle.version}"
 
     def model(self) -> str:
@@ -172,10 +180,9 @@ class PartWorker:
         rows: list[dict[str, Any]] = []
         maps: dict[str, bytes] = {}
         failed = 0
-        classes = self._classifier.bundle.classes
         for result, acquisition in self._results(task):
             row = {
-                **prediction_cells(csv_row(result, classes), classes),
+                **prediction_cells(csv_row(result, self._classes), self._schema),
                 **acquisition,
                 "model": self._model,
                 "operating_point": self.operating_point,
@@ -187,7 +194,8 @@ class PartWorker:
                     maps[f"{stem}.{kind}.png"] = picture
             rows.append(row)
         counts = PartCounts(len(rows) - failed, failed, time.perf_counter() - start)
-        return PartResult(task.number, table_of(rows, classes), maps, counts)
+        table = table_of(rows, self._schema)
+        return PartResult(task.number, table, maps, counts)
 
     def _results(
         self, task: PartTask

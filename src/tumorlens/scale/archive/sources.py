@@ -27,6 +27,7 @@ from tumorlens.errors import (
     SourceDownError,
     UnreadableFileError,
 )
+from tumorlens.imaging.bids import reason_aside
 from tumorlens.imaging.dicom.header import (
     parse,
     quiet,
@@ -42,6 +43,7 @@ from tumorlens.imaging.formats import (
     is_raster,
 )
 from tumorlens.imaging.limits import check_file_size
+from tumorlens.imaging.readers.detached import data_file_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -446,7 +448,8 @@ class FileHeader:
     Parameters
     ----------
     is_picture
-        Whether it is to be judged: false for a file of a folder that is no picture.
+        Whether it is to be judged: false for a file of a folder that is no picture, or
+        by its name a mask or a map.
     size
         In bytes; 0 where it cannot be read.
     slices
@@ -483,6 +486,9 @@ def read_headers(
 
 
 def _read_header(file: ArchiveFile, asked_for: bool) -> FileHeader:
+    name = file.location.rpartition("/")[2]
+    if not asked_for and reason_aside(name):
+        return FileHeader(False)
     try:
         head, size = read_head(file)
         if is_dicom(head) and not is_dicomdir(head):
@@ -493,11 +499,14 @@ def _read_header(file: ArchiveFile, asked_for: bool) -> FileHeader:
     except InputError:
         # Judging reads it again, and says in its row what is wrong.
         return FileHeader(True)
-    name = file.location.lower()
+    ending = name.lower()
     is_picture = (
-        name.endswith(_ENDINGS) or format_of(head) is not None or is_archive(head)
+        ending.endswith(_ENDINGS)
+        or format_of(head) is not None
+        or is_archive(head)
+        or bool(data_file_names(head, name))
     ) and not is_dicomdir(head)
-    is_several = is_picture and not (is_raster(head) or name.endswith(_PICTURES))
+    is_several = is_picture and not (is_raster(head) or ending.endswith(_PICTURES))
     slices = _SLICES_OF_A_VOLUME if is_several else 1
     return FileHeader(asked_for or is_picture, size, slices)
 

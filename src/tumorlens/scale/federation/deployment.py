@@ -68,7 +68,10 @@ SITE, MANIFEST, FOLDER, AUDIT_KEY, MAX_EPSILON = (
 )
 """What a site is told of itself, in Flower's node configuration."""
 
-_SECONDS_TO_START = 120.0
+_ALL_ADDRESSES = ("0.0.0.0", "::", "[::]")
+_LOOPBACK = "127.0.0.1"
+
+_SECONDS_TO_START = 300.0
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 30.0
 _MAKE_KEY = "Make one: ssh-keygen -t ecdsa -b 384 -N '' -f KEY"
 _LOG = "superlink.log"
@@ -122,6 +125,54 @@ class Address:
         """Write it as it is read."""
         return f"{self.host}:{self.port}"
 
+    def from_here(self) -> Address:
+        """Say where Flower's own processes on this machine reach a server."""
+        everywhere = self.host in _ALL_ADDRESSES
+        return Address(_LOOPBACK, self.port) if everywhere else self
+
+
+def check_certificate(certificate: Path, host: str) -> None:
+    """Make sure that a server's certificate names a host.
+
+    Flower's own processes beside the server come over TLS, too, and take no certificate
+    that does not name the address which they call.
+
+    Parameters
+    ----------
+    certificate
+        PEM.
+    host
+        Name or number.
+
+    Raises
+    ------
+    SettingError
+        It is no certificate, or does not name the host.
+    """
+    from cryptography import x509
+
+    try:
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        named: list[str] = []
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"{certificate} is no certificate: {error}.", "Give one in PEM."
+        ) from error
+    else:
+        numbers = names.value.get_values_for_type(x509.IPAddress)
+        named = [*map(str, numbers), *names.value.get_values_for_type(x509.DNSName)]
+    # A pattern stands for one part of a name.
+    pattern = f"*.{host.partition('.')[2]}"
+    if host not in named and pattern not in named:
+        raise SettingError(
+            f"{certificate} names {', '.join(named) or 'no address'}, and Flower's own "
+            f"processes here call {host}.",
+            "Make one whose subjectAltName has both, such as "
+            "DNS:federation.example.org,IP:127.0.0.1.",
+        )
+
 
 class SuperLink:
     """Flower's server process, and the one run that it is started for.
@@ -153,6 +204,9 @@ class SuperLink:
             )
         self._folder = folder
         self._address = address
+        self._reached = address.from_here()
+        if tls is not None:
+            check_certificate(tls.certificate, self._reached.host)
         self._tls = tls
         self._sites = sites
         self._home = folder / "flower"
@@ -182,9 +236,13 @@ class SuperLink:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=self._environment()
             )
-        self._wait_until_it_answers()
-        for name, key in self._sites.items():
-            self._register(name, key)
+        try:
+            self._wait_until_it_answers()
+            for name, key in self._sites.items():
+                self._register(name, key)
+        except BaseException:
+            stop_process(self._process)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -263,7 +321,7 @@ class SuperLink:
                     "and key fit?",
                 )
             try:
-                reached = (self._address.host, self._address.port)
+                reached = (self._reached.host, self._reached.port)
                 socket.create_connection(reached, 1.0).close()
             except OSError:
                 time.sleep(0.2)
@@ -304,7 +362,7 @@ class SuperLink:
         else:
             authority = json.dumps(str(self._tls.authority.absolute()))
             security = f"root-certificates = {authority}"
-        connection = _CONNECTION.format(address=self._address, security=security)
+        connection = _CONNECTION.format(address=self._reached, security=security)
         (self._home / "config.toml").write_text(connection, encoding="utf-8")
 
     def _environment(self) -> dict[str, str]:
