@@ -28,7 +28,7 @@ class Run:
     Parameters
     ----------
     seconds
-        From start to end.
+        Time from start to end.
     peak_mb
         Most resident memory, in megabytes (10^6 bytes).
     """
@@ -74,9 +74,9 @@ class Server:
     Parameters
     ----------
     process, port
-        On 127.0.0.1.
+        The process, and its port on 127.0.0.1.
     start_seconds
-        From its start until /readyz answered 200.
+        Time from its start until /readyz answered 200.
     """
 
     process: subprocess.Popen[str]

@@ -373,12 +373,12 @@ def _own_table(models: list[dict[str, Any]]) -> str:
 def _scans_table() -> str:
     path = FIGURES / "scans.json"
     if not path.exists():
-        return "Nothing was measured on whole scans yet: run `make scans`."
+        return "Nothing was measured on whole series yet: run `make scans`."
     figures = json.loads(path.read_text(encoding="utf-8"))
     patients = figures["learned"]["patients"]
     return "\n".join(
         (
-            f"Scans of {patients['tumor']} patients with a tumour and "
+            f"Series of {patients['tumor']} patients with a tumour and "
             f"{patients['no_tumor']} without:",
             "",
             "| Figure | Value [95 % interval over patients] |",

@@ -57,7 +57,7 @@ class Row:
     Parameters
     ----------
     title, value
-        As they are printed.
+        Texts of the first two cells.
     asked
         What the figure is to be.
     names
@@ -73,6 +73,13 @@ class Row:
 def source_files(package: Path = PACKAGE) -> list[Path]:
     """List every Python file of the package, in order."""
     return sorted(package.rglob("*.py"))
+
+
+def line_count(package: Path = PACKAGE) -> int:
+    """Count the lines of all Python files of the package, empty ones too."""
+    return sum(
+        len(path.read_text("utf-8").splitlines()) for path in source_files(package)
+    )
 
 
 def fullest_folders(package: Path = PACKAGE) -> list[tuple[int, str]]:
@@ -247,6 +254,7 @@ def rows() -> list[Row]:
             tuple(f"{number} {name}" for number, name in folders),
         ),
         Row("Source files in all", str(len(source_files())), "about 230"),
+        Row("Lines in them", f"{line_count():,}", "-"),
         Row(
             f"of them under {CRUMB_LINES} lines with one importer",
             str(len(small)),

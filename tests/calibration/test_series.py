@@ -27,7 +27,7 @@ from tumorlens.calibration.series import (
     fit_rule,
 )
 from tumorlens.data.manifest import Record
-from tumorlens.data.series import ScanPart, ScanRecord
+from tumorlens.data.series import SeriesPart, SeriesRecord
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.evaluation.series import fit_series
 from tumorlens.imaging.study import MRSequence, Series
@@ -128,7 +128,7 @@ def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> Scored
     label = TumorClass.GLIOMA if tumor else TumorClass.NO_TUMOR
     sequence = (MRSequence.T1, MRSequence.FLAIR)[number % 2]
     name, patient = f"{number}{tumor}", f"p{number}"
-    record = ScanRecord(name, label, patient, "made", (), sequence=sequence)
+    record = SeriesRecord(name, label, patient, "made", (), sequence=sequence)
     # Outlines fit best at the third level.
     measures = np.full((len(LEVELS), 5), 0.4)
     measures[3] = [0.8, 0.1, 1.1, 1.0, 1.0]
@@ -280,7 +280,7 @@ def test_one_kind_of_scan_alone_cannot_be_fitted(judged: list[ScoredSeries]) -> 
 
 def test_each_scan_goes_to_the_fold_that_left_its_patient_out(tmp_path) -> None:
     scans = [
-        ScanRecord(name, TumorClass.GLIOMA, name, "s", (ScanPart(tmp_path),))
+        SeriesRecord(name, TumorClass.GLIOMA, name, "s", (SeriesPart(tmp_path),))
         for name in ("a", "b", "x", "y", "z")
     ]
     records = [

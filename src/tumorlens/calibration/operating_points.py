@@ -166,7 +166,7 @@ def measured_shares(
     Returns
     -------
     dict
-        By sequence, ``all`` first, then by group: of lesions the share that is not
+        Shares by sequence, ``all`` first, then group: of lesions the share that is not
         called free of tumour, of the others the share that is.
     """
     draws = Resampling(patients)
@@ -210,7 +210,7 @@ def check_both_kinds(
     if tumor.all() or not tumor.any():
         kind = "free of tumour" if tumor.any() else "with a tumour"
         raise TrainingError(
-            f"None of the {len(labels)} slices or scans to calibrate on is {kind}.",
+            f"None of the {len(labels)} slices or series to calibrate on is {kind}.",
             hint,
         )
 
@@ -246,18 +246,18 @@ def fit_operating_points(
     Raises
     ------
     TrainingError
-        From `check_both_kinds`.
+        Where `check_both_kinds` raises it.
     """
     check_both_kinds(labels)
     tumor = labels != NO_TUMOR_INDEX
     wanted = tumor if lesions is None or not (lesions & tumor).any() else lesions
-    found, cleared = (
+    tumors, tumor_free = (
         _PatientShares(p_tumor[rows], np.asarray(patients)[rows])
         for rows in (wanted, ~tumor)
     )
-    screening = min(found.quantile(1.0 - SCREENING_SENSITIVITY), HIGHEST_THRESHOLD)
+    screening = min(tumors.quantile(1.0 - SCREENING_SENSITIVITY), HIGHEST_THRESHOLD)
     options = np.unique(p_tumor)
-    youden = cleared.below(options) - found.below(options)
+    youden = tumor_free.below(options) - tumors.below(options)
     balanced = float(options[int(np.argmax(youden))])
     return {
         name: OperatingPoint(

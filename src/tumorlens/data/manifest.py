@@ -142,7 +142,7 @@ def read_manifest(
     allow_unlabelled: bool = False,
     must_exist: bool = True,
     may_be_own: bool = False,
-    passed_over: Callable[[list[Path]], None] = lambda files: None,
+    report_skipped: Callable[[list[Path]], None] = lambda files: None,
 ) -> list[Record]:
     """Read a data set.
 
@@ -160,7 +160,7 @@ def read_manifest(
         Whether a row whose picture or mask is missing is an error.
     may_be_own
         Whether the column ``tumor`` may make the labels classes of a user's own.
-    passed_over
+    report_skipped
         Called with the files of a folder that are not listed, where there are
         any.
 
@@ -177,7 +177,7 @@ def read_manifest(
         If the data set cannot be used; names file, line and value.
     """
     if path.is_dir():
-        return read_tree(path, passed_over=passed_over)
+        return read_tree(path, report_skipped=report_skipped)
     if not path.exists():
         raise MissingFileError(f"There is no manifest or folder at {path}.")
     records = _read_csv(path, allow_unlabelled, must_exist)
@@ -312,8 +312,8 @@ class _Reading:
             },
         )
 
-    def _error(self, line: int, what: str, mend: str) -> DatasetError:
-        return DatasetError(f"{self.path}, line {line}: {what}.", mend)
+    def _error(self, line: int, what: str, hint: str) -> DatasetError:
+        return DatasetError(f"{self.path}, line {line}: {what}.", hint)
 
     def _file(self, line: int, column: str, value: str) -> Path:
         file = self.path.parent / value.replace("\\", "/")
@@ -329,7 +329,7 @@ class _Reading:
         label = self.own.get(value) if self.own else parse_class(value)
         if label is None and (value or not (lesion or self.allow_unlabelled)):
             raise self._error(
-                line, f"the label {value!r} is no class", class_mend("Use")
+                line, f"the label {value!r} is no class", class_hint("Use")
             )
         return label
 
@@ -396,7 +396,7 @@ def read_tree(
     *,
     tumors: Sequence[str] = (),
     patient: re.Pattern[str] | None = None,
-    passed_over: Callable[[list[Path]], None] = lambda files: None,
+    report_skipped: Callable[[list[Path]], None] = lambda files: None,
 ) -> list[Record]:
     """Read a data set from a tree of class folders.
 
@@ -409,7 +409,7 @@ def read_tree(
         folders: what its first group finds, or all of it where it has no group, names
         the patient. A file in which it finds nothing, and every file for None, has a
         patient only where it is DICOM (see `dicom_patient`).
-    passed_over
+    report_skipped
         The same as in `read_manifest`.
 
     Returns
@@ -422,9 +422,9 @@ def read_tree(
     DatasetError
         The same as from `read_class_folders`.
     """
-    files, others = read_class_folders(root, tumors)
-    if others:
-        passed_over(others)
+    files, skipped_files = read_class_folders(root, tumors)
+    if skipped_files:
+        report_skipped(skipped_files)
     source = root.resolve().name
     records = []
     for path, label, split in files:
@@ -625,13 +625,13 @@ class ClassFolders(NamedTuple):
     ----------
     files
         At least one picture, sorted by path within each class.
-    passed_over
+    skipped_files
         Files with another ending, or beside the class folders; hidden ones do
         not count.
     """
 
     files: list[ClassFile]
-    passed_over: list[Path]
+    skipped_files: list[Path]
 
 
 def read_class_folders(root: Path, tumors: Sequence[str] = ()) -> ClassFolders:
@@ -753,7 +753,7 @@ def _nothing(root: Path, named: bool, others: Sequence[Path]) -> DatasetError:
         )
     return DatasetError(
         f"{root} holds no pictures in folders named by class.",
-        class_mend("Name the folders"),
+        class_hint("Name the folders"),
     )
 
 
@@ -768,7 +768,7 @@ CLASS_SPELLINGS = f"{', '.join(CLASSES)} or a common spelling of these"
 """How the four classes are written."""
 
 
-def class_mend(verb: str) -> str:
+def class_hint(verb: str) -> str:
     """Say how classes are written."""
     return (
         f"{verb} {CLASS_SPELLINGS}, or list classes of your own in a manifest whose "

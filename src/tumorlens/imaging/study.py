@@ -427,12 +427,12 @@ def patient_numbers(patients: Sequence[str]) -> tuple[int | None, ...]:
     Parameters
     ----------
     patients
-        Of each series, as `Series.patient` has it.
+        Patient of each series, as `Series.patient` has it.
 
     Returns
     -------
     tuple of int or None
-        For each series a number from 1 on; None where the files do not say. All None
+        Number of each one's patient, from 1; None where the files do not say. All None
         where no more than one patient is named.
     """
     named = list(dict.fromkeys(patient for patient in patients if patient))

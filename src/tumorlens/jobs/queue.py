@@ -671,7 +671,7 @@ class JobQueue:
         return removed + len(gone.all())
 
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
 _BEAT_SECONDS = min(1.0, LEASE_SECONDS / 4)
 
@@ -739,7 +739,7 @@ class Worker:
                 failures = 0
             except Exception as error:
                 # A full disk or a locked database today; it is tried again.
-                _logger.error("A step failed: %s", described(error))
+                logger.error("A step failed: %s", described(error))
                 worked = False
                 failures += 1
             if failures:
@@ -756,7 +756,7 @@ class Worker:
                 failed = False
             except Exception as error:
                 if not failed:
-                    _logger.error("Leases were not renewed: %s", described(error))
+                    logger.error("Leases were not renewed: %s", described(error))
                 failed = True
 
 

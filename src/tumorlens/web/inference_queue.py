@@ -75,7 +75,7 @@ class InferenceQueue:
         Parameters
         ----------
         client
-            Who sent it: a user, a browser's session or an address.
+            Sender: a user, a browser's session or an address.
 
         Raises
         ------
@@ -149,9 +149,9 @@ class Place:
     queue
         The queue that admitted it.
     client
-        Who sent it.
+        Sender.
     deadline
-        On the monotonic clock; then it gets no further turn.
+        Time on the monotonic clock after which it gets no further turn.
     """
 
     def __init__(self, queue: InferenceQueue, client: str, deadline: float) -> None:

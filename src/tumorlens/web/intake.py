@@ -268,8 +268,8 @@ def _judge_picture(
 
         def judge(study: Study, start: int) -> list[Prediction]:
             some = study.slices[start : start + _PAGES_PER_TURN]
-            found = classifier.predict_slices(some, operating_point, study.notes)
-            return list(found)
+            predictions = classifier.predict_slices(some, operating_point, study.notes)
+            return list(predictions)
 
         def read() -> Study:
             nonlocal total

@@ -1,4 +1,4 @@
-"""One line in the log, one id and one count for each request.
+"""The log of requests: one line, one id and one count for each.
 
 Tested in `tests/web/test_overload.py`.
 """

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorlens.cli._shared.options import (
+    FOLDER,
+    PATH,
     model_option,
     operating_point_option,
     precision_option,
@@ -40,7 +42,7 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 @click.option(
     "--url",
     required=True,
-    help="Of the DICOMweb service, such as https://pacs.example.org/dicom-web.",
+    help="Address of the DICOMweb service, as https://pacs.example.org/dicom-web.",
 )
 @click.option("--study", metavar="UID", help="Judge the series of this study.")
 @click.option(
@@ -56,8 +58,8 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 )
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="With --poll: of the queue, which a restart goes on from.",
+    type=FOLDER,
+    help="With --poll: folder of the queue, from which a restart goes on.",
 )
 @click.option(
     "--days",
@@ -88,13 +90,13 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 @click.option(
     "--ca-bundle",
     envvar="TUMORLENS_CA_BUNDLE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="F",
     help="Certificates to trust, in PEM.  [default: those of public authorities]",
 )
 @click.option(
     "--fhir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="Write a FHIR R4 report of each series into this folder, too.",
 )

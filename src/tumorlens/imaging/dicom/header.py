@@ -375,8 +375,8 @@ def _as_big5(raw: bytes) -> str:
     pairs = [_BIG5_PAIR.findall(word) for word in words]
     signs = [pair for word in pairs for pair in word]
     is_whole = all(
-        b"".join(found) == word.replace(b"^", b"") or b"".join(found) == word
-        for found, word in zip(pairs, words, strict=True)
+        b"".join(letters) == word.replace(b"^", b"") or b"".join(letters) == word
+        for letters, word in zip(pairs, words, strict=True)
     )
     if len(signs) < 2 or not is_whole:
         return ""

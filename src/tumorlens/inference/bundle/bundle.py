@@ -325,7 +325,7 @@ def bundle_of_facts(document: Mapping[str, Any], folder: Path) -> Bundle:
     Parameters
     ----------
     document
-        From `read_document`.
+        Document that `read_document` has read.
     folder
         Where it lay, for messages.
 
@@ -642,7 +642,7 @@ def check_format(document: Mapping[str, Any], path: Path) -> None:
     Parameters
     ----------
     document
-        From `read_document`.
+        Document that `read_document` has read.
     path
         Where it was read, for the message.
 

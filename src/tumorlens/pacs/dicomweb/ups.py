@@ -136,8 +136,8 @@ class StepService:
     def step(self, uid: str) -> Step:
         """Get one step, with all that it says."""
         with archive_errors(self._host):
-            found = self._ask("GET", f"/{uid}").json()
-            (item,) = found if isinstance(found, list) else [found]
+            reply = self._ask("GET", f"/{uid}").json()
+            (item,) = reply if isinstance(reply, list) else [reply]
         return _step_of(uid, item)
 
     def claim(self, uid: str, transaction: str) -> None:

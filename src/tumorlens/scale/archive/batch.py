@@ -242,7 +242,7 @@ class ArchiveRun:
         Returns
         -------
         PartCounts
-            Of all parts, those that were done before among them.
+            Counts of all parts, those that were done before among them.
 
         Raises
         ------

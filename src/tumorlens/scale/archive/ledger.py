@@ -93,7 +93,7 @@ class RunFacts:
     Parameters
     ----------
     sources
-        As the user gave them.
+        Sources as the user gave them.
     folder
         Where relative ones start.
     software
@@ -128,7 +128,7 @@ class PartTask:
     Parameters
     ----------
     number
-        Of the part, from 0.
+        Number of the part, from 0.
     units
         Files that are read together, in the order of the rows.
     """
@@ -306,12 +306,12 @@ class Ledger:
         self, source: int, files: Sequence[ListedFile]
     ) -> list[ListedFile]:
         """Leave out files whose headers were read before the run was interrupted."""
-        found = "SELECT 1 FROM files WHERE source = ? AND path = ?"
+        query = "SELECT 1 FROM files WHERE source = ? AND path = ?"
         return [
             file
             for file in files
             if not self._base.execute(
-                found, (source, os.fsencode(file.path))
+                query, (source, os.fsencode(file.path))
             ).fetchone()
         ]
 

@@ -114,9 +114,9 @@ def prediction_cells(
     Parameters
     ----------
     cells
-        From `csv_row`.
+        Cells of `csv_row`.
     schema
-        From `row_schema`, for the same classes.
+        Schema of `row_schema`, for the same classes.
     """
     return {
         schema.names[place]: None if not cell else _typed(cell, schema.types[place])
@@ -136,7 +136,7 @@ def write_part(table: pa.Table, path: Path, state: Path, facts: dict[str, Any]) 
     Parameters
     ----------
     table
-        Of `row_schema`.
+        Table of the schema `row_schema`.
     path
         Place of the file; replaced where it exists.
     state

@@ -1,4 +1,4 @@
-"""What every worker does: reads a part's files, judges their slices, makes its rows."""
+"""A worker: reads a part's files, judges their slices, makes its rows."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class PartResult:
     Parameters
     ----------
     number
-        Of the part.
+        Number of the part.
     table
         Its rows, in the order of its files and their slices.
     maps
@@ -325,7 +325,7 @@ def acquisition_of(header: Dataset) -> dict[str, Any]:
     Parameters
     ----------
     header
-        Of one slice.
+        Header of one slice.
 
     Returns
     -------

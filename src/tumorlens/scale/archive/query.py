@@ -149,7 +149,7 @@ class ArchiveOverview:
     totals
         ``rows``, ``slices``, ``failed`` and ``series``.
     counts
-        By each of `COUNTED_BY`, groups of that column and the decision.
+        Groups of a column and the decision, by each of `COUNTED_BY`.
     histogram
         Slices by the probability of any tumour, `HISTOGRAM_BINS` numbers; those that
         the model takes for no brain MRI are not in it.

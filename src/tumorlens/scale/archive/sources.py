@@ -1,4 +1,4 @@
-"""Where an archive's files lie, and what the start of each says.
+"""Sources of an archive: where its files lie, and what the start of each says.
 
 Files come from folders, manifests and object stores. The start of one tells its format,
 its series, and how many slices it holds.
@@ -129,7 +129,7 @@ def archive_file(source: Source, path: str) -> ArchiveFile:
     source
         The place that lists it.
     path
-        As in `ListedFile`.
+        Path, as in `ListedFile`.
     """
     if not path:
         return ArchiveFile(source.base, display_name(source.given))
@@ -177,7 +177,7 @@ def list_files(given: str) -> Iterator[ListedFile]:
     Parameters
     ----------
     given
-        As for `open_source`.
+        Source, as `open_source` takes it.
 
     Raises
     ------
@@ -326,7 +326,7 @@ def read_head(file: ArchiveFile) -> tuple[bytes, int]:
     Raises
     ------
     InputError, SourceDownError
-        As for `read_file`.
+        Where `read_file` raises them.
     """
     if is_url(file.location):
         store, path = _store(file.location)
@@ -407,7 +407,7 @@ def _patiently(url: str, ask: Callable[[], _Answer]) -> _Answer:
     Raises
     ------
     FileNotFoundError, PermissionError
-        That is its answer.
+        Where that is its answer.
     SourceDownError
         It gives none: a fault of the network must not become a file's row.
     """
@@ -451,7 +451,7 @@ class FileHeader:
         Whether it is to be judged: false for a file of a folder that is no picture, or
         by its name a mask or a map.
     size
-        In bytes; 0 where it cannot be read.
+        Size in bytes; 0 where it cannot be read.
     slices
         Number of slices, as far as its start tells.
     series
@@ -474,7 +474,7 @@ def read_headers(
     files
         Paths or URLs.
     asked_for
-        For each whether the user named it.
+        Whether the user named each.
 
     Raises
     ------

@@ -152,8 +152,10 @@ def check_certificate(certificate: Path, host: str) -> None:
     from cryptography import x509
 
     try:
-        found = x509.load_pem_x509_certificate(certificate.read_bytes())
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        x509_certificate = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = x509_certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
     except x509.ExtensionNotFound:
         named: list[str] = []
     except (OSError, ValueError) as error:
@@ -487,10 +489,10 @@ def _check_key(key: Path | None) -> None:
     from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
     try:
-        found = load_ssh_private_key(key.read_bytes(), None)
+        private_key = load_ssh_private_key(key.read_bytes(), None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise SettingError(f"{key} is no key: {error}.", _MAKE_KEY) from error
-    if not isinstance(found, EllipticCurvePrivateKey):
+    if not isinstance(private_key, EllipticCurvePrivateKey):
         raise SettingError(f"{key} is a key of another kind.", _MAKE_KEY)
 
 
@@ -513,13 +515,13 @@ def flower_command(name: str) -> str:
         It is not there.
     """
     beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
+    command = str(beside) if beside.exists() else shutil.which(name)
+    if command is None:
         raise SettingError(
             f"Flower's command {name} is not there.",
             "Run: pip install 'tumorlens[federated]'",
         )
-    return found
+    return command
 
 
 def flower_environment(home: Path) -> dict[str, str]:
@@ -563,14 +565,14 @@ def check_sites(texts: Sequence[str], files: str) -> dict[str, Path]:
     SettingError
         One is of another form, a name stands twice, or a file is not there.
     """
-    found: dict[str, Path] = {}
+    path_by_name: dict[str, Path] = {}
     for text in texts:
         name, separator, file = text.partition("=")
         if not (name and separator and file):
             raise SettingError(f"A site is given as '{text}'.", f"Write NAME={files}.")
-        if name in found:
+        if name in path_by_name:
             raise SettingError(f"Two sites are called '{name}'.", "Name them apart.")
         if not Path(file).exists():
             raise SettingError(f"There is no {files} at {file}.", "Check the path.")
-        found[name] = Path(file)
-    return found
+        path_by_name[name] = Path(file)
+    return path_by_name

@@ -380,7 +380,7 @@ class Site:
         plan
             Choices of the federation.
         round_number
-            From 1.
+            Number of the round, from 1.
         arrays
             The server's weights.
         digest

@@ -1,4 +1,4 @@
-"""What a federation is worth: beside all data in one place, and beside each site alone.
+"""A federation beside all data in one place, and beside each site alone.
 
 Every arm is a federation, run by the same code: centralised is one of a single site
 that holds all rows and takes all sites' steps, alone is one of that site. An arm that
@@ -223,20 +223,20 @@ def kept_aside_samples(
     DatasetError
         A site keeps nobody aside, or no site has a slice of the four classes there.
     """
-    found = {}
+    test_samples = {}
     for name, path in manifests.items():
         site = Site(name, path, folder / "scored" / name, say=say)
         site.samples("test", plan.training)
         try:
-            found[name] = site.judged_samples("test", plan.training)
+            test_samples[name] = site.judged_samples("test", plan.training)
         except DatasetError as error:
             say(f"{error.message} It trains, and judges no arm.")
-    if not found:
+    if not test_samples:
         raise DatasetError(
             "No site has a slice of the four classes in the split 'test'.",
             "Run `tumorlens data split` on the manifest.",
         )
-    return found
+    return test_samples
 
 
 def _arms(
@@ -297,12 +297,12 @@ def _scores(
     """Score every site's patients that were kept aside, by the arm's network."""
     home = folder / "arms" / arm.name
     model = first_model(arm.plan.training, arm.plan.batch_norm)
-    found = {}
+    scores = {}
     for name, samples in kept_aside.items():
         own = home / "sites" / name / FINAL_WEIGHTS
         load_weights(model, own if own.exists() else home / WEIGHTS)
-        found[name] = scored_by_network(model, samples, arm.plan.training.size)
-    return found
+        scores[name] = scored_by_network(model, samples, arm.plan.training.size)
+    return scores
 
 
 def _right(scored: ScoredSlices) -> NDArray[np.float64]:
@@ -335,17 +335,17 @@ def _differences(
 ) -> dict[str, Any]:
     """Accuracy of each arm less the centralised one's, in paired draws of patients."""
     base = ScoredSlices.concatenate([scores[CENTRALISED][name] for name in sites])
-    found = {}
+    differences = {}
     for arm, own in scores.items():
         if arm == CENTRALISED:
             continue
         these = ScoredSlices.concatenate([own[name] for name in sites])
         difference = figure(_mean_draws(base.groups, _right(these) - _right(base)))
-        found[arm] = {
+        differences[arm] = {
             "difference": difference,
             "within_margin": difference is not None and difference["value"] >= -MARGIN,
         }
-    return found
+    return differences
 
 
 def _above_alone(
@@ -355,16 +355,16 @@ def _above_alone(
 ) -> dict[str, Any]:
     """Accuracy of the federated arm less the mean site's alone, on every site."""
     alone = [f"{ALONE}-{name}" for name in trained]
-    found = {}
+    advantages = {}
     for name in sites:
         own = scores[FEDERATED][name]
         mean = np.mean([_right(scores[arm][name]) for arm in alone], axis=0)
         difference = figure(_mean_draws(own.groups, _right(own) - mean))
-        found[name] = {
+        advantages[name] = {
             "difference": difference,
             "above": difference is not None and difference["value"] > 0.0,
         }
-    return found
+    return advantages
 
 
 def _cost(home: Path) -> dict[str, Any]:
