@@ -191,8 +191,8 @@ def _write_manifests(records: Sequence[Record], out: Path) -> None:
     sets: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
         own = record.label if isinstance(record.label, OwnClass) else None
-        names = () if own is None else [f"{x} {x.is_tumor}" for x in own.siblings]
-        sets[tuple(names)].append(record)
+        siblings = () if own is None else own.siblings
+        sets[tuple(f"{x} {x.is_tumor}" for x in siblings)].append(record)
     for number, names in enumerate(sorted(sets), start=1):
         path = out / (f"{SOURCE}.csv" if number == 1 else f"{SOURCE}-{number}.csv")
         write_manifest(sets[names], path)
