@@ -254,13 +254,13 @@ def rows() -> list[Row]:
             tuple(f"{number} {name}" for number, name in folders),
         ),
         Row("Source files in all", str(len(source_files())), "about 230"),
-        Row("Lines in them", f"{line_count():,}", "-"),
         Row(
             f"of them under {CRUMB_LINES} lines with one importer",
             str(len(small)),
             "-",
             tuple(str(path.relative_to(PACKAGE)) for path in small),
         ),
+        Row("Lines in all source files", f"{line_count():,}", "-"),
         Row(
             "Files that one picture enters through `predict`",
             str(len(entered["predict"])),

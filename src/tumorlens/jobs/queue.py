@@ -263,6 +263,18 @@ class JobQueue:
             ).all()
         return {(stage, state): number for stage, state, number in rows}
 
+    def oldest_seconds(self, kind: str, stage: str) -> float:
+        """Tell for how long the oldest job of a kind waits in a stage; 0 for none."""
+        with self._database.reading() as session:
+            since = session.scalar(
+                select(func.min(Job.created)).where(
+                    Job.kind == kind,
+                    Job.stage == stage,
+                    Job.state == JobState.WAITING,
+                )
+            )
+        return 0.0 if since is None else max(0.0, self._clock() - since)
+
     def count_owned(self, owner: str, kind: str, stage: str) -> int:
         """Count an owner's jobs of a kind that wait in a stage."""
         with self._database.reading() as session:

@@ -58,9 +58,7 @@ def infer(
         pixels = (served_volumes if whole else served_pixels)(chosen, size)
         outputs = model.predict_on_batch(pixels)
         for name, value in outputs.items():
-            parts.setdefault(name, []).append(
-                np.asarray(value).astype(np.float32, copy=False)
-            )
+            parts.setdefault(name, []).append(np.asarray(value))
     return {name: np.concatenate(rows) for name, rows in parts.items()}
 
 

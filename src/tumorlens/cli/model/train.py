@@ -95,18 +95,17 @@ _SECONDS_A_LINE = 60.0
     "--ema", type=float, default=None, help="Momentum of the weights' average: 0 to 1."
 )
 @click.option(
+    "--precision",
+    default=None,
+    help="float32 (default), or bfloat16: faster on a GPU that has it, in less memory.",
+)
+@click.option(
     "--patience",
     type=int,
     default=None,
     help="Epochs without a better one, after which training stops.",
 )
 @click.option("--seed", type=int, default=None, help="Seed of everything random.")
-@click.option(
-    "--mixed-precision",
-    is_flag=True,
-    default=None,
-    help="Compute in bfloat16, for GPUs; weights and the bundle stay float32.",
-)
 @click.option(
     "--weights",
     type=EXISTING_FILE,

@@ -155,13 +155,17 @@ def dicomweb(
 
         from tumorlens.pacs.dicomweb.access import open_session, worklist_credentials
         from tumorlens.pacs.dicomweb.client import Archive
+        from tumorlens.pacs.dicomweb.ups import (
+            CancelRequests,
+            OrderedSteps,
+            StepService,
+        )
     except ImportError as error:
         raise MissingExtraError("DICOMweb", "pacs") from error
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.pacs.analysis import analysis_with
     from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
     from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
-    from tumorlens.pacs.dicomweb.ups import OrderedSteps, StepService
     from tumorlens.pacs.worker import SeriesWorker
     from tumorlens.report.fhir import require_fhir
 
@@ -202,8 +206,10 @@ def dicomweb(
             if ups is not None:
                 allowed = worklist_credentials(url, ups)
                 session = open_session(allowed, ca_bundle)
-                service = stack.enter_context(closing(StepService(ups, session)))
-                steps = OrderedSteps(service, archive, url, queue, title)
+                service = StepService(ups, session, ca_bundle)
+                stack.enter_context(closing(service))
+                requests = stack.enter_context(closing(CancelRequests(service, title)))
+                steps = OrderedSteps(service, archive, url, queue, title, requests)
                 orders, wants = steps.studies, steps.wants
             worker = SeriesWorker(queue, analyse, delivery_to(destination), 0.0)
             _poll(Poller(archive, queue, days, orders, wants), worker, poll)
