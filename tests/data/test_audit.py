@@ -274,3 +274,12 @@ def test_too_few_pictures_tell_nothing(tmp_path: Path) -> None:
     tumors = [draw_person(row, 128) for row in range(9)]
     others = [draw_person(row, 64) // 2 for row in range(9, 30)]
     assert warned(pictures(tmp_path, tumors, others)) == set()
+
+
+def test_one_case_is_counted_as_one(records: list[Record]) -> None:
+    records[2].path.write_bytes(b"no picture")
+    one = found(audit(records), "unreadable")
+    assert one is not None and one.message == "1 picture cannot be read."
+    records[4].path.write_bytes(b"no picture")
+    two = found(audit(records), "unreadable")
+    assert two is not None and two.message == "2 pictures cannot be read."

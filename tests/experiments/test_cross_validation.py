@@ -307,7 +307,7 @@ def test_folds_start_from_weights_and_inherit_who_shaped_them(
     said = []
     plan = FoldPlan(weights=weights)
     found = cross_validate(records, TINY, tmp_path, plan, said.append)
-    assert "2 runs, each of 2 steps in at most 1 epochs of 2" in "\n".join(said)
+    assert "2 runs, each of 2 steps in at most 1 epoch of 2" in "\n".join(said)
     assert not found.leakage["held_out"]
     (line,) = load_bundle(tmp_path / "fold1/bundle").provenance["parents"]
     assert line["weights_sha256"] == sha256_of(weights)

@@ -11,7 +11,7 @@ import pytest
 from tests.samples.heads import TINY
 from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import SettingError, TrainingError
-from tumorlens.taxonomy import TumorClass
+from tumorlens.taxonomy import TumorClass, own_classes
 from tumorlens.training import fit as fit_module
 from tumorlens.training.batches import BatchStream
 from tumorlens.training.config import TrainingConfig
@@ -209,3 +209,16 @@ def test_the_curves_show_what_was_validated(tmp_path):
     orange = (pictures[0] == (0x00, 0x5E, 0xD5)).all(axis=2)
     assert orange.any()
     assert not (pictures[1] == (0x00, 0x5E, 0xD5)).all(axis=2).any()
+
+
+def test_classes_of_a_users_own_are_scored_by_their_names(sets):
+    training, _ = sets
+    told = {"abscess": False, "lymphoma": True}
+    # The network's names and the manifest's are made apart from one another.
+    clear, tumor = (
+        replace(item, record=replace(item.record, label=name))
+        for item, name in zip(training, reversed(own_classes(told)), strict=False)
+    )
+    logits = np.array([[0.0, 1.0], [0.0, 1.0]], np.float32)
+    score = validation_score(logits, [clear, tumor], own_classes(told))
+    assert score == {"accuracy": 0.5, "tumor_recall": 0.0}

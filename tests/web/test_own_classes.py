@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -22,9 +25,13 @@ from tests.samples.series_uploads import (
     two_series,
 )
 from tests.samples.uploads import form
+from tests.web.conftest import png
 from tumorlens import SeriesClassifier, load_series_classifier
+from tumorlens.cli.main import main
+from tumorlens.data.manifest import class_names, read_manifest
 from tumorlens.inference.series.decision import NOT_CALIBRATED
 from tumorlens.settings import Settings
+from tumorlens.taxonomy import is_tumor
 from tumorlens.web.app import create_app
 from tumorlens.web.uploads.store import Store
 
@@ -86,7 +93,7 @@ def test_a_kept_result_is_given_again_as_it_was(client: FlaskClient, sent: Any) 
             assert client.get(made["links"][kind]).status_code == 200
 
 
-def test_the_page_has_its_names_and_no_form_to_mark_it(
+def test_the_page_has_its_names_and_a_form_to_mark_it(
     client: FlaskClient, lesion_png: bytes
 ) -> None:
     start = client.get("/").text
@@ -99,7 +106,7 @@ def test_the_page_has_its_names_and_no_form_to_mark_it(
     for title in ("Astro cytoma", "Lymphoma", "Abscess", "Healthy"):
         assert title in page
     assert "Pituitary" not in page
-    assert "Is this right?" not in page
+    assert options(page) == ["", *NAMES]
     # The start page lists it now.
     assert "chip-tumor" in client.get("/").text
 
@@ -138,7 +145,7 @@ def test_a_series_is_judged_in_its_names(client: FlaskClient) -> None:
     assert not checker.is_valid({**found, "tumor_classes": ["glioma"]})
 
 
-def test_the_page_of_a_series_has_its_names_and_no_form_to_mark_it(
+def test_the_page_of_a_series_has_its_names_and_a_form_to_mark_it(
     client: FlaskClient,
 ) -> None:
     place = judged(client, ("head.nii.gz", nifti()))
@@ -149,7 +156,7 @@ def test_the_page_of_a_series_has_its_names_and_no_form_to_mark_it(
         assert title in page
     assert NOT_CALIBRATED in page.replace("\u00a0", " ")
     assert "Glioma" not in page
-    assert "Is this right?" not in page
+    assert options(page) == ["", *NAMES]
     assert client.get(f"{place}/report.pdf").data[:5] == b"%PDF-"
     assert "chip-tumor" in client.get("/").text
     text = client.get("/analyses/all.csv").data.decode("utf-8-sig")
@@ -172,14 +179,72 @@ def test_all_series_of_an_upload_are_judged_together(client: FlaskClient) -> Non
     assert "Tumour: astro cytoma" in found["headline"]
 
 
-def test_what_it_cannot_do_is_refused_with_a_reason(
-    client: FlaskClient, sent: Any
-) -> None:
+def test_readers_mark_its_results_in_its_names(client: FlaskClient, sent: Any) -> None:
     scan = client.post(SCANS, **form(("head.nii.gz", nifti()))).json["links"]["self"]
     finish(client, scan)
-    of_series = f"{scan}/series/0/feedback"
-    of_slice = f"{sent.json['predictions'][0]['links']['self']}/feedback"
-    for mark in (of_slice, of_series):
+    document = client.get("/api/v1/openapi.json").json
+    assert document is not None
+    schema = {
+        "$ref": "#/components/schemas/Feedback",
+        "components": document["components"],
+    }
+    of_slice = sent.json["predictions"][0]["links"]["self"]
+    for result, listed in ((of_slice, of_slice), (f"{scan}/series/0", scan)):
+        mark = f"{result}/feedback"
         answer = client.put(mark, json={"correct": True})
-        assert answer.status_code == 422
-        assert "cannot be marked" in answer.json["error"]["message"]
+        assert answer.status_code == 200
+        assert answer.json["finding"] == "astro_cytoma"
+        Draft202012Validator(schema).validate(answer.json)
+        for finding in ("glioma", "other", "no_tumor"):
+            refused = client.put(mark, json={"correct": False, "finding": finding})
+            assert refused.status_code == 422
+            assert "lymphoma, abscess, healthy" in refused.json["error"]["mend"]
+        answer = client.put(mark, json={"correct": False, "finding": "abscess"})
+        assert answer.json["finding"] == "abscess"
+        shown = client.get(listed).json
+        assert shown is not None
+        assert shown.get("series", [shown])[0]["feedback"] == answer.json
+
+
+def test_a_refused_series_can_be_marked_in_its_names(client: FlaskClient) -> None:
+    scan = client.post(SCANS, **form(("dark.nii.gz", dark_nifti()))).json["links"]
+    finish(client, scan["self"])
+    mark = f"{scan['self']}/series/0/feedback"
+    answer = client.put(mark, json={"correct": False, "finding": "lymphoma"})
+    assert answer.json["finding"] == "lymphoma"
+    assert client.put(mark, json={"correct": True}).json["finding"] is None
+
+
+def test_marks_are_handed_on_as_a_manifest_in_its_names(
+    client: FlaskClient, store: Store, sent: Any, color_png: bytes, tmp_path: Path
+) -> None:
+    address = sent.json["predictions"][0]["links"]["self"]
+    client.put(f"{address}/feedback", json={"correct": False, "finding": "abscess"})
+    again = client.post(PREDICTIONS, **form(("c.png", color_png)))
+    address = again.json["predictions"][0]["links"]["self"]
+    client.put(f"{address}/feedback", json={"correct": False, "finding": "lymphoma"})
+    folder = str(store.folder)
+    out = tmp_path / "marked"
+    assert main(["data", "from-feedback", "--store", folder, "--out", str(out)]) == 0
+    records = read_manifest(out / "feedback.csv", may_be_own=True)
+    assert [record.label for record in records] == ["abscess", "lymphoma"]
+    assert [is_tumor(name) for name in class_names(records)] == [True, False]
+
+
+def test_no_tumour_is_a_decision_of_its_description(client: FlaskClient) -> None:
+    dark = png(np.full((256, 256), 60, np.uint8))
+    sent = client.post(PREDICTIONS, **form(("d.png", dark))).json
+    assert sent["predictions"][0]["decision"] == "no_tumor"
+    document = client.get("/api/v1/openapi.json").json
+    assert document is not None
+    schema = {
+        "$ref": "#/components/schemas/Predictions",
+        "components": document["components"],
+    }
+    Draft202012Validator(schema).validate(sent)
+
+
+def options(page: str) -> list[str]:
+    """List what a page offers a reader to say that a result shows."""
+    choice = page.split('id="true-finding"')[1].split("</select>")[0]
+    return re.findall(r'<option value="([^"]*)"', choice)

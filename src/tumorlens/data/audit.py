@@ -6,6 +6,7 @@ The findings are leaks between splits, copies, contradicting labels, unreadable 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -175,6 +176,7 @@ FEWEST_TO_TELL = 10
 """Pictures with a class, and without, that such a figure needs."""
 
 _NAMED = 20
+_ONE_OR_MANY = re.compile(r"\[([^|\]]*)\|([^\]]*)\]")
 
 
 @dataclass(frozen=True)
@@ -211,10 +213,12 @@ def _finding(
     code: str, invalidates: bool, what: str, examples: Iterable[str]
 ) -> Finding:
     cases = list(examples)
+    # "[one|many]" is what stands for one case and for more.
+    told = _ONE_OR_MANY.sub(lambda pair: pair[1 if len(cases) == 1 else 2], what)
     return Finding(
         code,
         invalidates,
-        what.format(count=f"{len(cases):,}"),
+        told.format(count=f"{len(cases):,}"),
         tuple(cases[:_NAMED]),
         len(cases),
     )
@@ -222,7 +226,8 @@ def _finding(
 
 def unreadable(problems: list[str]) -> Finding:
     """Count the pictures that could not be read, given a sentence for each."""
-    return _finding("unreadable", True, "{count} pictures cannot be read.", problems)
+    what = "{count} [picture|pictures] cannot be read."
+    return _finding("unreadable", True, what, problems)
 
 
 def arrange(findings: Iterable[Finding]) -> list[Finding]:
@@ -274,8 +279,8 @@ class _Copies:
         return _finding(
             "copies_across_splits",
             True,
-            "{count} groups of copies lie in more than one split: "
-            "what is tested was seen in training.",
+            "{count} [group of copies lies|groups of copies lie] in more than one "
+            "split: what is tested was seen in training.",
             self._groups_that_differ(part_of),
         )
 
@@ -283,7 +288,7 @@ class _Copies:
         return _finding(
             "conflicting_labels",
             True,
-            "{count} pairs of copies have different labels.",
+            "{count} [pair of copies has|pairs of copies have] different labels.",
             (self._words(pair) for pair in self.pairs if self._contradict(pair)),
         )
 
@@ -291,7 +296,8 @@ class _Copies:
         return _finding(
             "copies_across_patients",
             False,
-            "{count} groups of copies are listed under different patients.",
+            "{count} [group of copies is|groups of copies are] listed under different "
+            "patients.",
             self._groups_that_differ(lambda record: record.patient),
         )
 
@@ -299,7 +305,7 @@ class _Copies:
         return _finding(
             "exact_duplicates",
             False,
-            "{count} pictures equal an earlier one pixel by pixel.",
+            "{count} [picture equals|pictures equal] an earlier one pixel by pixel.",
             (self._words(pair) for pair in self.pairs if self._exact(pair)),
         )
 
@@ -307,7 +313,7 @@ class _Copies:
         return _finding(
             "near_duplicates",
             False,
-            "{count} pairs of pictures are nearly equal "
+            "{count} [pair|pairs] of pictures [is|are] nearly equal "
             "(neighbours in a series, or copies that were changed).",
             (self._words(pair) for pair in self.pairs if not self._exact(pair)),
         )
@@ -361,7 +367,7 @@ def _patients_across(records: Sequence[Record]) -> Finding:
     return _finding(
         "patients_across_splits",
         True,
-        "{count} patients are in more than one split.",
+        "{count} [patient is|patients are] in more than one split.",
         (
             f"{patient} ({', '.join(sorted(splits))})"
             for patient, splits in sorted(parts.items())
@@ -374,7 +380,7 @@ def _missing_masks(records: Sequence[Record]) -> Finding:
     return _finding(
         "missing_masks",
         True,
-        "{count} outlines are listed but missing.",
+        "{count} [outline is|outlines are] listed but missing.",
         (str(item.mask) for item in records if item.mask and not item.mask.is_file()),
     )
 
@@ -384,7 +390,7 @@ def _blank(records: Sequence[Record], prints: Sequence[Fingerprint]) -> Finding:
     return _finding(
         "blank",
         False,
-        "{count} pictures show nothing.",
+        "{count} [picture shows|pictures show] nothing.",
         (str(record.path) for record, item in rows if item.blank),
     )
 
@@ -394,7 +400,7 @@ def _colour(records: Sequence[Record], prints: Sequence[Fingerprint]) -> Finding
     return _finding(
         "colour",
         False,
-        "{count} pictures have colours; an MRI has none.",
+        "{count} [picture has|pictures have] colours; an MRI has none.",
         (str(record.path) for record, item in rows if item.colorfulness > COLORFUL),
     )
 
@@ -403,8 +409,8 @@ def _unnamed_patients(records: Sequence[Record]) -> Finding:
     return _finding(
         UNKNOWN_PATIENTS,
         False,
-        "{count} pictures name no patient: a split can only keep their copies "
-        "together.",
+        "{count} [picture names|pictures name] no patient: a split can only keep "
+        "copies together.",
         (str(record.path) for record in records if not record.patient),
     )
 
@@ -439,8 +445,8 @@ def _given_away(
         yield _finding(
             code,
             False,
-            f"{{count}} classes are told by {what} alone: a model may learn that "
-            "instead of the anatomy.",
+            f"{{count}} [class is|classes are] told by {what} alone: a model may learn "
+            "that instead of the anatomy.",
             _told_classes(shown, scores_of),
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,7 +177,7 @@ def read_manifest(
         If the data set cannot be used; names file, line and value.
     """
     if path.is_dir():
-        return _read_tree(path, report_skipped)
+        return read_tree(path, report_skipped=report_skipped)
     if not path.exists():
         raise MissingFileError(f"There is no manifest or folder at {path}.")
     records = _read_csv(path, allow_unlabelled, must_exist)
@@ -390,17 +391,49 @@ class _Reading:
         return int(value)
 
 
-def _read_tree(
-    root: Path, report_skipped: Callable[[list[Path]], None]
+def read_tree(
+    root: Path,
+    *,
+    tumors: Sequence[str] = (),
+    patient: re.Pattern[str] | None = None,
+    report_skipped: Callable[[list[Path]], None] = lambda files: None,
 ) -> list[Record]:
-    files, skipped_files = read_class_folders(root)
+    """Read a data set from a tree of class folders.
+
+    Parameters
+    ----------
+    root, tumors
+        The same as for `read_class_folders`.
+    patient
+        What is searched for in a file's path below `root`, with ``/`` between
+        folders: what its first group finds, or all of it where it has no group, names
+        the patient. A file in which it finds nothing, and every file for None, has a
+        patient only where it is DICOM (see `dicom_patient`).
+    report_skipped
+        The same as in `read_manifest`.
+
+    Returns
+    -------
+    list of Record
+        At least one. Patients are prefixed by the folder's name.
+
+    Raises
+    ------
+    DatasetError
+        The same as from `read_class_folders`.
+    """
+    files, skipped_files = read_class_folders(root, tumors)
     if skipped_files:
         report_skipped(skipped_files)
     source = root.resolve().name
-    return [
-        Record(path, label, dicom_patient(path), split=split, source=source)
-        for path, label, split in files
-    ]
+    records = []
+    for path, label, split in files:
+        below = path.relative_to(root).as_posix()
+        found = None if patient is None else patient.search(below)
+        named = "" if found is None else found[min(1, len(found.groups()))] or ""
+        who = f"{source}:{named}" if named else dicom_patient(path)
+        records.append(Record(path, label, who, split=split, source=source))
+    return records
 
 
 def write_manifest(records: Sequence[Record], path: Path) -> None:
@@ -581,7 +614,7 @@ class ClassFile(NamedTuple):
     """
 
     path: Path
-    label: TumorClass
+    label: ClassName
     split: str
 
 
@@ -601,7 +634,7 @@ class ClassFolders(NamedTuple):
     skipped_files: list[Path]
 
 
-def read_class_folders(root: Path) -> ClassFolders:
+def read_class_folders(root: Path, tumors: Sequence[str] = ()) -> ClassFolders:
     """List the files of a tree.
 
     Parameters
@@ -609,17 +642,22 @@ def read_class_folders(root: Path) -> ClassFolders:
     root
         Holds one folder a class, either directly or under ``Training``,
         ``Validation`` and ``Testing``.
+    tumors
+        Names of the folders that hold tumours: then every folder is a class of a
+        user's own, by its name. None for the four classes.
 
     Raises
     ------
     DatasetError
-        If folders have other names, or none holds a file to list.
+        If folders have other names, or none holds a file to list; if a tumour has no
+        folder, or the names cannot be classes.
     """
     levels = _levels(root)
+    own = _own_folders(root, levels, tumors) if tumors else {}
     classes = [
         (child, label, split)
         for folder, split in levels.items()
-        for child, label in _class_folders(folder)
+        for child, label in _class_folders(folder, own)
     ]
     files, others = [], []
     for child, label, split in classes:
@@ -648,13 +686,42 @@ def _levels(root: Path) -> dict[Path, str]:
     return splits or {root: ""}
 
 
-def _class_folders(folder: Path) -> list[tuple[Path, TumorClass]]:
-    labels = {child: parse_class(child.name) for child in _folders(folder)}
+def _own_folders(
+    root: Path, levels: Iterable[Path], tumors: Sequence[str]
+) -> dict[str, OwnClass]:
+    """Make the classes that folders of other names hold, by name."""
+    names = sorted({child.name for level in levels for child in _folders(level)})
+    missing = sorted(set(tumors) - set(names))
+    if missing:
+        raise DatasetError(
+            f"{root} has no folder {missing[0]!r}, only {', '.join(names) or 'none'}.",
+            "Name the folders that hold tumours as they are written.",
+        )
+    is_tumor = {name: name in tumors for name in names}
+    wrong = own_class_error(is_tumor)
+    if wrong:
+        raise DatasetError(
+            f"{root}: {wrong}",
+            "Give each of two or more classes a folder, and name those that are "
+            "tumours.",
+        )
+    return {str(item): item for item in own_classes(is_tumor)}
+
+
+def _class_folders(
+    folder: Path, own: Mapping[str, OwnClass]
+) -> list[tuple[Path, ClassName]]:
+    labels: dict[Path, ClassName | None] = {
+        child: own.get(child.name) if own else parse_class(child.name)
+        for child in _folders(folder)
+    }
     unknown = ", ".join(repr(c.name) for c, label in labels.items() if label is None)
     if unknown:
         raise DatasetError(
             f"{folder} holds folders that name no class: {unknown}.",
-            class_hint("Name them") + " Move others away.",
+            "Name them " + CLASS_SPELLINGS + ", and move others away; or keep their "
+            "names as classes of your own: `tumorlens data manifest` with --tumor "
+            "for each that is a tumour.",
         )
     return [(child, label) for child, label in labels.items() if label is not None]
 
@@ -697,11 +764,15 @@ def first_names(files: Sequence[Path]) -> str:
     return f"{names} and {more:,} more" if more > 0 else names
 
 
+CLASS_SPELLINGS = f"{', '.join(CLASSES)} or a common spelling of these"
+"""How the four classes are written."""
+
+
 def class_hint(verb: str) -> str:
     """Say how classes are written."""
     return (
-        f"{verb} {', '.join(CLASSES)} or a common spelling of these, or list classes "
-        "of your own in a manifest whose column tumor says yes or no."
+        f"{verb} {CLASS_SPELLINGS}, or list classes of your own in a manifest whose "
+        "column tumor says yes or no."
     )
 
 

@@ -40,6 +40,7 @@ from tumorlens.experiments.packaging import (
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import Rules
 from tumorlens.inference.classifier import load_classifier
+from tumorlens.report.words import counted
 from tumorlens.taxonomy import NO_TUMOR_INDEX, Finding, info_of, is_tumor
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
@@ -203,8 +204,9 @@ def fold_support_lines(
         own = [row for row in apart if row.findings == (name,)]
         people = len({row.group for row in own})
         lines.append(
-            f"{info_of(name).title}: {len(own):,} pictures of {people:,} patients, "
-            "each judged by a network that has not trained on them"
+            f"{info_of(name).title}: {counted(len(own), 'picture')} of "
+            f"{counted(people, 'patient')}, each judged by a network that has not "
+            "trained on them"
             f"{interval_clause(people)}."
         )
     calibrating = [row for row in apart if config.may_use(row)]

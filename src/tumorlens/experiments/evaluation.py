@@ -67,6 +67,7 @@ from tumorlens.report.evaluation.worst_errors import (
 from tumorlens.report.model_card.figures import SETS
 from tumorlens.report.page import render_evaluation
 from tumorlens.report.page_parts import Picture, Section, Table
+from tumorlens.report.words import counted
 from tumorlens.statistics import read_outline
 from tumorlens.taxonomy import (
     CLASSES,
@@ -188,7 +189,10 @@ def evaluate_bundles(
     if comparisons:
         first.metrics["comparisons"] = comparisons
     if config.damaged and own:
-        say("Damage, pictures that are no brain MRI and maps: for the four classes.")
+        say(
+            "Not measured, since the classes are your own: damage, pictures that are "
+            "no brain MRI, and maps."
+        )
     elif config.damaged:
         # The CT among the pictures is no brain MRI, and measured as such.
         tomograms = [row for row in manifest if row.flag == CT_FLAG]
@@ -256,7 +260,8 @@ def _evaluate(
     say: Callable[[str], None],
 ) -> BundleEvaluation:
     bundle = classifier.bundle
-    say(f"Scoring {len(records)} slices by {bundle.name} {bundle.version}.")
+    slices = counted(len(records), "slice")
+    say(f"Scoring {slices} by {bundle.name} {bundle.version}.")
     scored_slices = score_records(classifier, records, config.operating_point, say)
     # What was left out is in no figure.
     leakage = check_held_out(bundle, scored_slices.records, manifest)
@@ -471,7 +476,8 @@ def slices_and_patients(metrics: Mapping[str, Any]) -> str:
     """Count slices and patients; slices that name none are no patients."""
     unnamed = metrics.get("leakage", {}).get("unnamed_slices", 0)
     beside = ", each slice that names none counted as one" if unnamed else ""
-    return f"{metrics['slices']} slices of {metrics['patients']} patients{beside}"
+    slices = counted(metrics["slices"], "slice")
+    return f"{slices} of {counted(metrics['patients'], 'patient')}{beside}"
 
 
 def comparison_tables(metrics: Mapping[str, Any]) -> list[Table]:

@@ -49,6 +49,7 @@ from tumorlens.inference.bundle.bundle import (
 )
 from tumorlens.inference.bundle.facts import StudyModel
 from tumorlens.inference.slice.ood import OodModel
+from tumorlens.report.words import counted
 from tumorlens.taxonomy import CLASSES, Finding, are_same_classes, info_of
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import (
@@ -254,7 +255,9 @@ def classes_to_calibrate(training: Sequence[Sample]) -> tuple[Finding, ...]:
     return tuple(name for name in own or CLASSES if name in shown)
 
 
-def support_lines(training: Sequence[Sample], apart: Sequence[Record]) -> list[str]:
+def support_lines(
+    training: Sequence[Sample], apart: Sequence[Record], parent: Bundle | None
+) -> list[str]:
     """Say what data can and cannot support, before hours of training.
 
     Parameters
@@ -263,6 +266,8 @@ def support_lines(training: Sequence[Sample], apart: Sequence[Record]) -> list[s
         Samples to train on.
     apart
         Records to calibrate on, none of which shaped the model's weights.
+    parent
+        From `inherited_from`.
 
     Returns
     -------
@@ -280,12 +285,15 @@ def support_lines(training: Sequence[Sample], apart: Sequence[Record]) -> list[s
         ]
         (slices, patients), (held, people) = counts
         line = (
-            f"{info_of(name).title}: {slices:,} pictures of {patients:,} patients to "
-            f"train on, {held:,} of {people:,} kept apart"
+            f"{info_of(name).title}: {counted(slices, 'picture')} of "
+            f"{counted(patients, 'patient')} to train on, {held:,} of {people:,} kept "
+            "apart"
         )
         lines.append(f"{line}{interval_clause(people)}.")
     few = too_few_patients(apart, classes)
-    return [*lines, too_few_sentence(few)] if few else lines
+    if not few:
+        return lines
+    return [*lines, f"{too_few_sentence(few)} {instead_sentence(parent)}"]
 
 
 def interval_clause(people: int) -> str:

@@ -29,6 +29,7 @@ from tumorlens.experiments.evaluation import METRICS_FILE, bundle_metrics
 from tumorlens.experiments.lineage import Parent, shaped_before
 from tumorlens.experiments.packaging import (
     TrainingData,
+    inherited_from,
     make_bundle,
     make_volume_bundle,
     support_lines,
@@ -149,7 +150,9 @@ def _run(
         if held_out is None
         else NO_TUMOR_INDEX - held_out.shows_tumor
     )
-    for line in support_lines(data.training, _calibrating(data, parent, held_out)):
+    inherited = inherited_from(parent, config.training)
+    apart = _calibrating(data, parent, held_out)
+    for line in support_lines(data.training, apart, inherited):
         say(line)
     tracked = None
     if config.mlflow is not None:

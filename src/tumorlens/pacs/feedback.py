@@ -22,9 +22,8 @@ from tumorlens.imaging.study import Series, stacks_of
 from tumorlens.pacs.analysis import Judged
 from tumorlens.pacs.queue import SeriesJob, SeriesQueue
 from tumorlens.pacs.shadow import header_facts, pseudonym_key
-from tumorlens.report.feedback import Feedback, MarkedResult, require_markable
-from tumorlens.report.slice.document import tumor_classes_of
-from tumorlens.taxonomy import decision_of
+from tumorlens.report.feedback import Feedback, MarkedResult, own_classes_of
+from tumorlens.taxonomy import CLASSES, decision_of, own_classes
 
 DAY = 86_400.0
 _MOST_LEVELS = 65_535
@@ -53,7 +52,7 @@ def _answer(judged: Judged) -> dict[str, Any]:
         "sequence": "" if prediction.sequence is None else prediction.sequence.value,
         "plane": "" if prediction.plane is None else prediction.plane.value,
         "model_version": prediction.model_version,
-        **tumor_classes_of(prediction.raw_probabilities or ()),
+        **own_classes_of(tuple(prediction.raw_probabilities or ())),
     }
 
 
@@ -109,8 +108,8 @@ def mark_series(
     if part > len(answers):
         raise MissingFileError(f"The series has no part {part}.")
     answer = answers[part - 1]
-    require_markable(answer)
-    feedback = Feedback.on(answer["decision"], correct, finding, now)
+    classes = own_classes(answer.get("classes", {})) or CLASSES
+    feedback = Feedback.on(answer["decision"], correct, finding, now, classes)
     # The answer is that which was marked, whatever is said of the series later.
     if not queue.mark(series, part, {**feedback.to_json(), "of": answer}, days * DAY):
         raise MissingFileError(

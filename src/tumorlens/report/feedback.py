@@ -6,7 +6,7 @@ nothing of who made it: that stands in the audit trail.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,11 +16,17 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import InputError
 from tumorlens.taxonomy import (
+    CLASSES,
     FINDINGS,
-    INFO,
-    TUMOR_FINDINGS,
+    ClassName,
     Finding,
+    OwnClass,
     Verdict,
+    clear_places,
+    info_of,
+    is_no_lesion,
+    is_tumor,
+    own_classes,
     parse_decided,
     parse_finding,
 )
@@ -29,24 +35,10 @@ KEY = "feedback"
 """Key of the mark in the document of a picture or series."""
 
 
-def require_markable(document: Mapping[str, Any]) -> None:
-    """Refuse results that no mark can be of.
-
-    Parameters
-    ----------
-    document
-        What is kept of the result.
-
-    Raises
-    ------
-    InputError
-        Its classes are a user's own: what readers mark teaches models of the four.
-    """
-    if "tumor_classes" in document:
-        raise InputError(
-            "Results of a model with classes of its own cannot be marked.",
-            "Keep what they show in a manifest of your own.",
-        )
+def findings_of(classes: Sequence[ClassName]) -> tuple[Finding, ...]:
+    """List what a reader can say that a result of a model with these classes shows."""
+    own = tuple(name for name in classes if isinstance(name, OwnClass))
+    return own or FINDINGS
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,12 @@ class Feedback:
 
     @classmethod
     def on(
-        cls, decision: str, correct: bool, finding: str | None, now: float
+        cls,
+        decision: str,
+        correct: bool,
+        finding: str | None,
+        now: float,
+        classes: Sequence[ClassName] = CLASSES,
     ) -> Feedback:
         """Make a mark of what was sent.
 
@@ -77,23 +74,25 @@ class Feedback:
         ----------
         decision
             What the result says; one that names a class and is right names what it
-            shows.
+            shows. Where several classes are free of tumour, *no tumour* names none.
         correct, finding
             The same as in `Feedback`, as they were sent; an empty `finding` is none.
         now
             Seconds since 1970.
+        classes
+            The model's: the four, or a user's own.
 
         Raises
         ------
         InputError
             The finding is none, or contradicts what is said of the result.
         """
-        decided = parse_decided(decision)
-        said = None if not finding else _finding_of(finding)
+        decided = parse_decided(decision, classes)
+        said = None if not finding else _finding_of(finding, classes)
         if correct and not isinstance(decided, Verdict):
-            said = said or decided
+            said = said or _named(decided, classes)
         if not _fits(decided, correct, said):
-            shown = "nothing" if said is None else INFO[said].title.lower()
+            shown = "nothing" if said is None else info_of(said).title.lower()
             raise InputError(
                 f"The result is marked {'right' if correct else 'wrong'}, which does "
                 f"not fit the finding: {shown}.",
@@ -106,29 +105,50 @@ class Feedback:
     def read(cls, document: Mapping[str, Any]) -> Feedback:
         """Read what `to_json` wrote."""
         finding = document["finding"]
+        classes: Sequence[ClassName] = own_classes(document.get("classes", {}))
         return cls(
             bool(document["correct"]),
-            None if finding is None else parse_finding(finding),
+            None if finding is None else parse_finding(finding, classes),
             datetime.fromisoformat(document["at"]),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        return {
+        """Return it as plain JSON values.
+
+        A class of a user's own comes with all of its set, in `classes`: whether each
+        is a tumour.
+        """
+        document: dict[str, Any] = {
             "correct": self.correct,
             "finding": None if self.finding is None else self.finding.value,
             "at": self.at.isoformat(timespec="seconds"),
         }
+        if isinstance(self.finding, OwnClass):
+            document |= own_classes_of(self.finding.siblings)
+        return document
 
 
-def _finding_of(text: str) -> Finding:
-    try:
-        return parse_finding(text)
-    except ValueError:
-        names = ", ".join(name.value for name in FINDINGS)
-        raise InputError(
-            f"There is no finding {text[:40]!r}.", f"Give one of: {names}."
-        ) from None
+def own_classes_of(classes: Sequence[ClassName]) -> dict[str, dict[str, bool]]:
+    """Give the key `classes` of a document; nothing of it for the four."""
+    own = {str(x): x.is_tumor for x in classes if isinstance(x, OwnClass)}
+    return {"classes": own} if own else {}
+
+
+def _finding_of(text: str, classes: Sequence[ClassName]) -> Finding:
+    known = findings_of(classes)
+    for name in known:
+        if name == text:
+            return name
+    names = ", ".join(name.value for name in known)
+    raise InputError(f"There is no finding {text[:40]!r}.", f"Give one of: {names}.")
+
+
+def _named(decided: Finding, classes: Sequence[ClassName]) -> Finding | None:
+    """Name what a result shows that is right; None where it may be several classes."""
+    if not (is_no_lesion(decided) and isinstance(classes[0], OwnClass)):
+        return decided
+    clear = clear_places(classes)
+    return classes[clear[0]] if len(clear) == 1 else None
 
 
 def _fits(decided: Finding | Verdict, correct: bool, said: Finding | None) -> bool:
@@ -136,11 +156,14 @@ def _fits(decided: Finding | Verdict, correct: bool, said: Finding | None) -> bo
     if said is None:
         return True
     if not isinstance(decided, Verdict):
-        return correct == (said is decided)
+        # Of a user's own set, all that is no tumour is decided together.
+        if isinstance(said, OwnClass) and is_no_lesion(decided):
+            return correct == (not said.is_tumor)
+        return correct == (said == decided)
     if correct and decided is Verdict.NOT_BRAIN_MRI:
         return False
     if correct and decided is Verdict.TUMOR:
-        return said in TUMOR_FINDINGS
+        return is_tumor(said)
     return True
 
 

@@ -192,7 +192,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     one, many
         The word for one, and for several where that is not `one` with an s.
     """
-    return f"{count} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def minutes(count: int) -> str:

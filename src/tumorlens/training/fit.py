@@ -324,7 +324,7 @@ def validation_score(
             continue
         (shown,), predicted_finding = sample.findings, names[predicted[row]]
         patient = sample.record.group
-        right[shown][patient].append(float(predicted_finding is shown))
+        right[shown][patient].append(float(predicted_finding == shown))
         if is_tumor(shown):
             tumor_hits[patient].append(float(is_tumor(predicted_finding)))
     classes = [

@@ -73,8 +73,9 @@ class ExpectedCost:
     def sentence(self, config: TrainingConfig, runs: int = 1) -> str:
         """Say steps, time and memory before a run, or several alike, start."""
         start = "" if runs == 1 else f"{runs} runs, each of "
+        epochs = "1 epoch" if config.epochs == 1 else f"{config.epochs} epochs"
         said = (
-            f"{start}{config.total_steps:,} steps in at most {config.epochs} epochs of "
+            f"{start}{config.total_steps:,} steps in at most {epochs} of "
             f"{config.steps_per_epoch}, about {duration(self.seconds)} on this machine "
             f"as busy as it is now, and about {self.memory_bytes / 2**30:.1f} GiB of "
             "memory."

@@ -16,7 +16,8 @@ import pytest
 from tests.samples.heads import draw_person
 from tests.samples.volumes import SHAPE, draw_head
 from tumorlens.cli.main import main
-from tumorlens.data.manifest import read_manifest, write_manifest
+from tumorlens.data.manifest import class_names, read_manifest, write_manifest
+from tumorlens.taxonomy import is_tumor
 
 
 @pytest.fixture
@@ -292,3 +293,64 @@ def test_a_plain_install_checks_deals_and_cuts(folder: Path, tmp_path: Path) -> 
     stripped = ("slices", scan, "--out", tmp_path / "bare", *slices[4:], "--stripped")
     done = plain_install(*stripped)
     assert done.returncode == 0, done.stderr
+
+
+def test_folders_of_other_names_become_classes_of_the_users_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = tmp_path / "clinic", tmp_path / "data.csv"
+    for number, name in enumerate(("metastasis", "abscess", "healthy") * 2):
+        place = root / name / f"p{number // 2}"
+        place.mkdir(parents=True)
+        cv2.imwrite(str(place / f"{number}.png"), draw_person(number))
+    words = ["data", "manifest", str(root), "--out", str(out)]
+    assert main(words) == 2
+    assert "--tumor" in capsys.readouterr().err
+    assert main([*words, "--tumor", "metastasis", "--patient", "/(p[0-9])/"]) == 0
+    said = capsys.readouterr()
+    assert "6 pictures of 3 patients" in said.out
+    assert said.err == ""
+    records = read_manifest(out, may_be_own=True)
+    assert {record.patient for record in records} == {f"clinic:p{n}" for n in range(3)}
+    assert [str(name) for name in class_names(records)] == [
+        "metastasis",
+        "abscess",
+        "healthy",
+    ]
+    assert {str(x.label): is_tumor(x.label) for x in records if x.label} == {
+        "metastasis": True,
+        "abscess": False,
+        "healthy": False,
+    }
+
+
+def test_pictures_without_a_patient_are_counted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["data", "manifest", str(folder), "--out", str(tmp_path / "data.csv")]
+    assert main([*words, "--patient", "^glioma/([0-9])"]) == 0
+    said = capsys.readouterr()
+    assert "9 pictures of 4 patients" in said.out
+    # Four free of a tumour, and the copy.
+    assert "5 of them name no patient" in said.err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--tumor", "stroke"], "has no folder 'stroke', only glioma, no_tumor"),
+        (["--tumor", "glioma", "--tumor", "no_tumor"], "is no tumour"),
+        (["--patient", "("], "is no regular expression"),
+        (["--patient", "p", "--set", "cheng"], "are not for --set"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    message: str,
+) -> None:
+    words = ["data", "manifest", str(folder), "--out", str(tmp_path / "data.csv")]
+    assert main([*words, *more]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())

@@ -78,7 +78,7 @@ def test_the_mean_of_the_folds_is_a_bundle_to_serve(written):
 
 def test_the_plan_is_told_before_any_fold_trains(written):
     _, said = written
-    plan = said.index("2 runs, each of 2 steps in at most 1 epochs of 2")
+    plan = said.index("2 runs, each of 2 steps in at most 1 epoch of 2")
     support = said.index("Meningioma: 22 pictures of 22 patients, each judged by")
     assert support < plan < said.index("epoch   1/1")
     assert "GiB of memory" in said[plan:]

@@ -10,17 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 import tumorlens
 from tests.cli.model.test_train import SMALL, invoke
 from tests.conftest import LESIONS
 from tests.samples.heads import draw_person
+from tumorlens.cli.model.train import network_of_weights
 from tumorlens.data.manifest import read_manifest
 from tumorlens.evaluation.leakage import check_held_out
 from tumorlens.experiments.lineage import Parent
-from tumorlens.inference.bundle.bundle import load_bundle
+from tumorlens.inference.bundle.bundle import (
+    DEFAULT_BUNDLE,
+    WEIGHTS_FILE,
+    load_bundle,
+)
 from tumorlens.report.model_card.card import model_card
+from tumorlens.training.config import TrainingConfig
+from tumorlens.training.fit import build_first
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -182,3 +190,33 @@ def test_a_damaged_note_of_the_parent_is_refused(child, tmp_path):
     result = invoke("export", folder, "--out", tmp_path / "again")
     assert result.exit_code != 0
     assert "does not say what the run started from" in result.output
+
+
+def test_the_weights_that_ship_start_a_run_of_four_classes_and_of_others(
+    own_set, tmp_path
+):
+    weights = DEFAULT_BUNDLE / WEIGHTS_FILE
+    chosen = network_of_weights(weights, own_set)
+    assert chosen == {"network": "evidence-net-sequences"}
+    four = build_first(TrainingConfig(**chosen), weights)
+    rows = (f"{own_set.parent / name}.png" for name in ("own-glioma-train",) * 2)
+    table = "file,label,tumor\n" + "".join(
+        f"{file},{label}\n"
+        for file, label in zip(rows, ("cyst,no", "lymphoma,yes"), strict=True)
+    )
+    (tmp_path / "own.csv").write_text(table)
+    assert network_of_weights(weights, tmp_path / "own.csv") == {}
+    classes = {"cyst": False, "lymphoma": True}
+    own = build_first(TrainingConfig(classes=classes), weights)
+    below = [layer for layer in own.layers if layer.name not in ("logits", "evidence")]
+    assert sum(bool(layer.get_weights()) for layer in below) > 40
+    for layer in below:
+        wanted = four.get_layer(layer.name).get_weights()
+        for one, two in zip(layer.get_weights(), wanted, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_of_weights_that_nobody_knows_no_network_is_chosen(own_set, tmp_path):
+    weights = tmp_path / "found.weights.h5"
+    weights.write_bytes(b"weights")
+    assert network_of_weights(weights, own_set) == {}

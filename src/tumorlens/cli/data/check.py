@@ -15,6 +15,7 @@ import click
 
 from tumorlens.cli._shared.options import FILE, FOLDER, PATH, readers_option
 from tumorlens.cli._shared.output_files import STANDARD_OUTPUT, check_files, write_json
+from tumorlens.report.words import counted
 
 if TYPE_CHECKING:
     from tumorlens.data.audit import Audit
@@ -86,7 +87,8 @@ def _print_audit(audit_result: Audit) -> None:
     from rich.table import Table
 
     console = Console()
-    table = Table(title=f"{audit_result.pictures:,} pictures", title_justify="left")
+    title = counted(audit_result.pictures, "picture")
+    table = Table(title=title, title_justify="left")
     for name in ("Source", "Class"):
         table.add_column(name)
     for name in ("Pictures", "Patients", "Grey 1/50/99 %"):

@@ -5,6 +5,7 @@ Tested in `tests/cli/data/test_data.py` and `tests/cli/data/test_fetch.py`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,12 +39,27 @@ _SERIES_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".zip")
     multiple=True,
     help="Read these known sets alone; by default all that are there.",
 )
+@click.option(
+    "--tumor",
+    "tumors",
+    multiple=True,
+    help="A folder that holds a tumour: then every folder is a class of your own. May "
+    "be given several times.",
+)
+@click.option(
+    "--patient",
+    "pattern",
+    help="Regular expression that finds the patient in a file's path below FOLDER, "
+    "such as 'pat[0-9]+', or with a group '/([^/]+)/' for the folder in a class.",
+)
 @click.option("--out", type=FILE, required=True, help="The manifest to write.")
 @readers_option
 def manifest(
     folder: Path | None,
     also: tuple[Path, ...],
     sets: tuple[str, ...],
+    tumors: tuple[str, ...],
+    pattern: str | None,
     out: Path,
     threads: int,
 ) -> None:
@@ -53,14 +69,26 @@ def manifest(
     notumor, brisc_notumor, brain44, soop), or a folder a class; by default it is
     the one that the environment variable TUMORLENS_DATA names.
     """
-    from tumorlens.data.manifest import read_manifest, write_manifest
+    from tumorlens.data.manifest import read_manifest, read_tree, write_manifest
     from tumorlens.data.sources import collect
 
     if folder is None:
         raise click.UsageError("Name a folder, or set TUMORLENS_DATA.")
-    records = collect(folder, sets, threads=threads, report_skipped=print_skipped)
+    if tumors or pattern:
+        if sets:
+            raise click.UsageError("--tumor and --patient are not for --set.")
+        if not folder.is_dir():
+            raise click.UsageError(f"There is no folder {folder}.")
+        records = read_tree(
+            folder,
+            tumors=tumors,
+            patient=None if pattern is None else _pattern(pattern),
+            report_skipped=print_skipped,
+        )
+    else:
+        records = collect(folder, sets, threads=threads, report_skipped=print_skipped)
     for other in also:
-        records += read_manifest(other)
+        records += read_manifest(other, may_be_own=bool(tumors))
     write_manifest(records, out)
     patients = len({record.patient for record in records} - {""})
     flagged = sum(1 for record in records if record.flag)
@@ -76,6 +104,21 @@ def manifest(
             f"({', '.join(_SERIES_ENDINGS)}): a network of slices leaves out what "
             "holds several, cnn3d takes them."
         )
+    if unnamed := sum(not record.patient for record in records):
+        click.echo(
+            f"{unnamed:,} of them name no patient: fill the column patient before you "
+            "split, or find it in the files' names with --patient.",
+            err=True,
+        )
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise click.UsageError(
+            f"--patient {text!r} is no regular expression: {error}."
+        ) from error
 
 
 @click.command()

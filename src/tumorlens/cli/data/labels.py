@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,9 +146,9 @@ def from_feedback(
     Results of which no reader has said what they show are left out. The column
     `patient` names a group: of a server all results of one file or upload, and
     pictures that are equal, since what the files call the patient was never kept; of a
-    node the patient, under a pseudonym.
+    node the patient, under a pseudonym. Results in different sets of classes go to a
+    manifest each: feedback.csv, feedback-2.csv and so on.
     """
-    from tumorlens.data.manifest import write_manifest
     from tumorlens.pacs.feedback import marked_series
     from tumorlens.report.words import counted
     from tumorlens.web.uploads.feedback import marked_results
@@ -172,7 +173,7 @@ def from_feedback(
     if not records:
         click.echo("No result is marked: nothing is written.", err=True)
         return
-    write_manifest(records, out / f"{SOURCE}.csv")
+    _write_manifests(records, out)
     groups = {record.patient for record in records}
     wrong_ones = sum(record.extra["correct"] == "no" for record in records)
     click.echo(
@@ -182,11 +183,29 @@ def from_feedback(
     )
 
 
+def _write_manifests(records: Sequence[Record], out: Path) -> None:
+    """Write one manifest for each set of classes, that of the four first."""
+    from tumorlens.data.manifest import write_manifest
+    from tumorlens.taxonomy import OwnClass
+
+    sets: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        own = record.label if isinstance(record.label, OwnClass) else None
+        siblings = () if own is None else own.siblings
+        sets[tuple(f"{x} {x.is_tumor}" for x in siblings)].append(record)
+    for number, names in enumerate(sorted(sets), start=1):
+        path = out / (f"{SOURCE}.csv" if number == 1 else f"{SOURCE}-{number}.csv")
+        write_manifest(sets[names], path)
+        if len(sets) > 1:
+            shown = sorted({str(row.label or row.lesion) for row in sets[names]})
+            click.echo(f"{path.name}: {', '.join(shown)}.")
+
+
 def _record(result: MarkedResult, out: Path) -> Record:
     """Write what was judged, and describe it as a row of a manifest."""
     from tumorlens.data.manifest import Record
     from tumorlens.imaging.study import MRSequence
-    from tumorlens.taxonomy import Lesion, TumorClass
+    from tumorlens.taxonomy import Lesion
 
     finding = result.feedback.finding
     is_series = result.voxels.ndim == 3
@@ -200,7 +219,7 @@ def _record(result: MarkedResult, out: Path) -> Record:
         raise cannot_write(path, error) from error
     return Record(
         path=path,
-        label=finding if isinstance(finding, TumorClass) else None,
+        label=None if isinstance(finding, Lesion) else finding,
         lesion=finding.value if isinstance(finding, Lesion) else "",
         patient=f"{SOURCE}:{result.group}",
         source=SOURCE,

@@ -241,6 +241,8 @@ def train(
 
         read_clinical_table(table)
         read_manifest(manifest, may_be_own=True)
+    if weights is not None and "network" not in given and not resume:
+        given |= network_of_weights(weights, manifest)
     if folds is not None:
         if calibrate_on is not None or resume:
             raise click.UsageError("--folds goes without --calibrate-on and --resume.")
@@ -263,6 +265,29 @@ def train(
         f"Next: tumorlens {command} --data {manifest} --split test "
         f"--model {bundle.folder}"
     )
+
+
+def network_of_weights(weights: Path, manifest: Path) -> dict[str, str]:
+    """Choose the network that weights to start from are of; none where nobody knows.
+
+    A network that takes no classes of the user's own gives way to the usual one, which
+    has the same layers below its heads.
+    """
+    from tumorlens.data.manifest import class_names, read_manifest
+    from tumorlens.experiments.lineage import Parent
+    from tumorlens.taxonomy import CLASSES
+    from tumorlens.training.config import TrainingConfig
+    from tumorlens.training.networks.registry import NETWORKS
+
+    bundle = Parent.of(weights).bundle
+    if bundle is None or bundle.name not in NETWORKS:
+        return {}
+    is_own = bool(class_names(read_manifest(manifest, may_be_own=True)))
+    if is_own and NETWORKS[bundle.name].findings != CLASSES:
+        return {}
+    if bundle.name != TrainingConfig.network:
+        click.echo(f"The network is {bundle.name}, as the weights are of it.")
+    return {"network": bundle.name}
 
 
 def _train_once(

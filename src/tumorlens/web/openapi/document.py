@@ -14,7 +14,7 @@ from tumorlens.report import words
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.slice.overlay import OverlayKind
 from tumorlens.settings import Settings
-from tumorlens.taxonomy import CLASSES
+from tumorlens.taxonomy import CLASSES, TumorClass
 from tumorlens.web.idempotency import HEADER
 from tumorlens.web.openapi.models import (
     Failure,
@@ -141,7 +141,9 @@ def _name_own_classes(schemas: Json, names: list[str]) -> None:
             continue
         if set(four) & set(node.get("enum", ())):
             others = [item for item in node["enum"] if item not in four]
-            node["enum"] = [*names, *others]
+            # A decision says so of all classes that are free of a tumour.
+            clear = TumorClass.NO_TUMOR.value
+            node["enum"] = list(dict.fromkeys([*names, clear, *others]))
         if node.get("required") == four:
             share = node["properties"][four[0]]
             node["required"], node["properties"] = names, dict.fromkeys(names, share)
@@ -151,6 +153,15 @@ def _name_own_classes(schemas: Json, names: list[str]) -> None:
             "items": {"enum": names},
             "description": "Which of the model's own classes are tumours.",
         }
+    for model in ("Feedback", "FeedbackForm"):
+        finding = schemas[model]["properties"]["finding"]
+        finding["anyOf"] = [{"enum": names}, {"type": "null"}]
+    schemas["Feedback"]["properties"]["classes"] = {
+        "type": "object",
+        "properties": {name: {"type": "boolean"} for name in names},
+        "description": "Beside a finding, the model's own classes, and whether each "
+        "is a tumour.",
+    }
     # Of a series in which nothing was judged there are no classes.
     schemas["Prediction"]["required"].append("tumor_classes")
 

@@ -16,7 +16,7 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import ALL_SEQUENCES
 from tumorlens.inference.slice.decision import Decision
 from tumorlens.report import words
-from tumorlens.report.feedback import Feedback
+from tumorlens.report.feedback import Feedback, findings_of
 from tumorlens.report.page_parts import LESION_GROUPS, OPERATING_GROUPS
 from tumorlens.report.series.document import lesion_from_json
 from tumorlens.report.slice.document import (
@@ -27,8 +27,6 @@ from tumorlens.report.slice.document import (
 )
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import (
-    FINDINGS,
-    INFO,
     Answer,
     ClassName,
     Finding,
@@ -431,11 +429,15 @@ class FeedbackCard:
         """What the reader says that it shows; empty where nothing."""
         if self.mark is None or self.mark.finding is None:
             return ""
-        return INFO[self.mark.finding].title
+        return info_of(self.mark.finding).title
 
 
 def feedback_card(
-    upload: Upload, mark: Mapping[str, Any] | None, *, refused: bool = False
+    upload: Upload,
+    mark: Mapping[str, Any] | None,
+    classes: Sequence[ClassName],
+    *,
+    refused: bool = False,
 ) -> FeedbackCard:
     """Gather what a page shows of a reader's mark.
 
@@ -445,14 +447,16 @@ def feedback_card(
         A picture, or the scan that has the series.
     mark
         What was said, as it is kept; None for nothing so far.
+    classes
+        Classes in which it can be marked.
     refused
         Whether the model did not judge it.
     """
     until = upload.kept_until
-    findings = () if refused else FINDINGS
+    findings = () if refused else findings_of(classes)
     return FeedbackCard(
         None if mark is None else Feedback.read(mark),
-        tuple((name.value, INFO[name].title) for name in findings),
+        tuple((name.value, info_of(name).title) for name in findings),
         app_state().settings.feedback_days,
         None if until is None else datetime.fromtimestamp(until, UTC),
     )

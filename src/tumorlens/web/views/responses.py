@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -26,9 +26,10 @@ from tumorlens.errors import (
 )
 from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report.feedback import KEY as FEEDBACK
-from tumorlens.report.feedback import Feedback, require_markable
-from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.feedback import Feedback
+from tumorlens.report.slice.document import RESEARCH_USE, classes_of
 from tumorlens.report.slice.overlay import OverlayKind
+from tumorlens.taxonomy import ClassName
 from tumorlens.web.app_state import app_state
 from tumorlens.web.security import listed_owner
 from tumorlens.web.uploads.upload import Kind, Upload
@@ -131,6 +132,18 @@ def _page_length() -> int:
     return int(text)
 
 
+def marked_classes(document: Mapping[str, Any]) -> Sequence[ClassName]:
+    """Give the classes in which a result of a slice or series can be marked.
+
+    A series in which nothing was judged names none: the model in use does.
+    """
+    bundle = app_state().bundle
+    is_named = document["probabilities"] or document.get("raw")
+    if not is_named and document["model_version"] == bundle.version:
+        return bundle.classes
+    return classes_of(document)
+
+
 def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
     """Keep what the request says of a result: whether it is right, and what it shows.
 
@@ -159,7 +172,6 @@ def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
     document = upload.document
     if index is not None:
         document = judged_series(upload, index)["finding"]
-    require_markable(document)
     sent: object = request.form.to_dict() or request.get_json(silent=True)
     values: dict[Any, Any] = sent if isinstance(sent, dict) else {}
     correct, finding = values.get("correct"), values.get("finding")
@@ -170,7 +182,9 @@ def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
             "The request does not say whether the result is right.",
             "Send 'correct' as true or false, and 'finding' as text where it is known.",
         )
-    feedback = Feedback.on(document["decision"], correct, finding, time.time())
+    feedback = Feedback.on(
+        document["decision"], correct, finding, time.time(), marked_classes(document)
+    )
     app_state().store.mark(upload, feedback, index)
     app_state().metrics.feedback.labels("yes" if correct else "no").inc()
     return feedback.to_json()

@@ -27,7 +27,9 @@ from tests.samples.viewer_steps import (
 from tests.web.views.pages.test_slices_browser import (
     CONTRASTS,
     DARK,
+    LAPTOP,
     NARROW,
+    PHONE,
     scrolls_sideways,
 )
 
@@ -475,6 +477,22 @@ def test_everything_can_be_done_by_keyboard(
     canvas(page).focus()
     page.keyboard.press("Enter")
     assert "20.0 mm" in page.locator("#rulers").inner_text()
+
+
+@pytest.mark.parametrize("page", [LAPTOP, PHONE], indirect=True, ids=["wide", "phone"])
+@pytest.mark.parametrize("name", ["head.nii.gz", "study.zip"])
+def test_the_answer_its_bars_and_the_picture_need_no_scrolling(
+    page: playwright.Page, files: dict[str, Path], name: str
+) -> None:
+    open_viewer(page, files[name])
+    wait_until_judged(page)
+    page.reload()
+    ready(page)
+    assert page.locator(".together").count() == (name == "study.zip")
+    height = page.viewport_size["height"]
+    for selector in ("#panes", "#decision", ".verdict .bars"):
+        box = page.locator(selector).first.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= height, selector
 
 
 @pytest.mark.parametrize("page", [NARROW, {**NARROW, **DARK}], indirect=True)

@@ -44,6 +44,7 @@ from tumorlens.web.views.responses import (
     judged_series,
     judged_study,
     mark_result,
+    marked_classes,
     png_response,
     series_report_pdf,
     status_to_json,
@@ -340,12 +341,11 @@ def _finding(upload: Upload, facts: dict[str, Any]) -> dict[str, Any]:
         ],
         "others": _others(upload, facts),
         "place": place,
-        # The worker writes on a scan until it is over, and what readers mark teaches
-        # models of the four classes.
+        # The worker writes on a scan until it is over.
         "feedback": presentation.feedback_card(
-            upload, facts.get(FEEDBACK), refused=refused
+            upload, facts.get(FEEDBACK), marked_classes(finding), refused=refused
         )
-        if upload.state.is_over and "tumor_classes" not in finding
+        if upload.state.is_over
         else None,
     }
 

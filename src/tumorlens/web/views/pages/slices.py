@@ -50,6 +50,7 @@ from tumorlens.web.views.presentation import (
 from tumorlens.web.views.responses import (
     download_response,
     mark_result,
+    marked_classes,
     overlay_kind,
     png_response,
     slice_report_pdf,
@@ -105,11 +106,11 @@ def show(analysis_id: str) -> str:
             " ".join(f"{x},{y}" for x, y in polygon.tolist())
             for polygon in prediction.explanation.outline
         ],
-        # What readers mark teaches models of the four classes.
-        feedback=None
-        if "tumor_classes" in analysis.document
-        else feedback_card(
-            analysis, analysis.document.get(FEEDBACK), refused=decision.is_refused
+        feedback=feedback_card(
+            analysis,
+            analysis.document.get(FEEDBACK),
+            marked_classes(analysis.document),
+            refused=decision.is_refused,
         ),
         judged=judged_part(prediction.view, "framed" in analysis.document),
         frame=_box_of(prediction.view),
