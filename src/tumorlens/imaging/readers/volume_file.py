@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -27,7 +27,7 @@ from tumorlens.imaging.geometry import (
 )
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked, check_values
 from tumorlens.imaging.preprocess.framing import are_inverted
-from tumorlens.imaging.study import Plane, Study, VoxelGrid
+from tumorlens.imaging.study import Plane, Slice, Study, VoxelGrid
 
 MAX_RATIO = 250
 """Inflated over packed bytes: outlines of organs reach about 200, heads 10."""
@@ -127,6 +127,8 @@ def read_volume(
             "they were read as air.",
         )
     series = series_of(Volume.of(voxels, header.affine), plane, name)
+    if holds_labels(series.slices) and not any(LABELLED in note for note in notes):
+        notes += (_LABELS,)
     # Few values are labels: an outline is what was drawn, with or without air in it.
     negative = are_inverted([item.pixels for item in series.slices])
     if negative and np.unique(voxels).size >= _LEAST_GREYS:
@@ -142,6 +144,35 @@ def read_volume(
 
 
 _LEAST_GREYS = 16
+
+LABELLED = "(a segmentation)"
+_LABELS = (
+    f"The volume holds very few different values, as labels do {LABELLED}: where it is "
+    "one, give the series itself."
+)
+_MOST_LABELS = 8
+_COARSE = 4
+
+
+def holds_labels(slices: Sequence[Slice]) -> bool:
+    """Tell whether slices hold so few values that they are labels, no intensities.
+
+    Parameters
+    ----------
+    slices
+        All slices of a volume.
+    """
+    # A coarse look at the middle tells nearly all scans.
+    middle = slices[len(slices) // 2].pixels[::_COARSE, ::_COARSE]
+    if np.unique(middle).size > _MOST_LABELS:
+        return False
+    values: set[float] = set()
+    for item in slices:
+        values.update(np.unique(item.pixels).tolist())
+        if len(values) > _MOST_LABELS:
+            return False
+    return len(values) > 1 and all(value.is_integer() for value in values)
+
 
 NEGATIVE = (
     "The greys of the volume are inverted (air is white); they were turned round "
