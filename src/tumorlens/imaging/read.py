@@ -74,7 +74,7 @@ from tumorlens.imaging.readers.mgh import read_mgh
 from tumorlens.imaging.readers.nifti import read_nifti
 from tumorlens.imaging.readers.nrrd import read_nrrd
 from tumorlens.imaging.readers.raster import has_pages, read_raster
-from tumorlens.imaging.readers.volume_file import holds_labels
+from tumorlens.imaging.readers.volume_file import LABELLED, holds_labels
 from tumorlens.imaging.study import Series, Study, to_slice
 
 _ONE_SLICE_BYTES = 4 * 2**20
@@ -190,11 +190,24 @@ def read_study(
     if is_archive(data):
         return read_archive(data, label)
     study = described(_read_one(data, label), label, sidecar)
+    is_volume = study.series[0].grid is not None
+    if is_volume and holds_labels(study.slices) and not _says_labels(study):
+        study = Study(study.series, (*study.notes, _LABELS))
     reason = reason_aside(label)
     if reason:
         note = f"By its name the file {reason}; give the scan itself."
         study = Study(study.series, (*study.notes, note))
     return study
+
+
+_LABELS = (
+    f"The volume holds very few different values, as labels do {LABELLED}: where it is "
+    "one, give the series itself."
+)
+
+
+def _says_labels(study: Study) -> bool:
+    return any(LABELLED in note for note in study.notes)
 
 
 def _unpacked(data: bytes, name: str) -> bytes:
@@ -618,7 +631,7 @@ def _without_labels(
     for study, is_labelled in zip(others, labelled, strict=True):
         if is_labelled:
             name = study.slices[0].source
-            reason = f"{name} holds labels (a segmentation) by its few values."
+            reason = f"{name} holds labels {LABELLED} by its few values."
             failures.append((name, InputError(reason, GIVE_A_SCAN)))
     return [
         study

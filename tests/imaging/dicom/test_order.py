@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -240,3 +240,17 @@ def test_decimal_commas_are_read_as_points() -> None:
     assert [x.placement.origin[2] for x in series.slices if x.placement] == [
         5.5 * n for n in (1, 2, 3, 4, 5)
     ]
+
+
+def test_numbers_under_the_kind_of_text_are_read() -> None:
+    made = [drawn(n, 5.0 * n, InstanceNumber=99 - n) for n in UNSORTED]
+    for item in made:
+        for keyword in ("PixelSpacing", "ImagePositionPatient"):
+            element = item[keyword]
+            item[keyword] = DataElement(
+                element.tag, "UT", "\\".join(str(x) for x in element.value)
+            )
+    (series,) = gathered(*made).series
+    assert values(series) == [1, 2, 3, 4, 5]
+    assert series.slices[0].spacing_mm == (2.0, 1.0)
+    assert series.slices[0].placement is not None

@@ -647,9 +647,13 @@ def test_signed_values_and_bits_of_an_overlay_stay() -> None:
 
 @pytest.mark.parametrize("syntax", [JPEGLosslessSV1, RLELossless])
 def test_plain_pixels_under_the_name_of_a_packing_are_read(syntax: UID) -> None:
-    plain = saved(slice_file())
+    made = slice_file()
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    plain = saved(made)
     header = dcmread(BytesIO(plain))
-    body = plain[144 + header.file_meta.FileMetaInformationGroupLength :]
+    buffer = BytesIO()
+    write_file_meta_info(buffer, header.file_meta, enforce_standard=False)
+    body = plain[132 + len(buffer.getvalue()) :]
     header.file_meta.TransferSyntaxUID = syntax
     buffer = BytesIO()
     buffer.write(bytes(128) + b"DICM")

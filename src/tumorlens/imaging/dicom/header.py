@@ -632,8 +632,12 @@ def numbers(
         value: Any = header.get(keyword)
         # A tag that is asked for by its number comes with its name and kind.
         value = getattr(value, "value", value) if isinstance(keyword, int) else value
-        if value is None or isinstance(value, str | bytes):
+        if value is None or isinstance(value, bytes):
             return None
+        if isinstance(value, str):
+            # Some senders state the kind of text for numbers.
+            texts = value.split("\\")
+            value = texts if count > 1 else value
         floats = tuple(float(x) for x in (value if count > 1 else (value,)))
     except Exception:
         # An optional tag that cannot be read counts as missing.

@@ -211,7 +211,12 @@ _SMOOTHER = 0.5
 
 
 def _has_overlay(header: Dataset) -> bool:
-    return any(0x6000 <= tag.group <= 0x601E for tag in header)
+    # Its rows, and the bit that it lies in (PS3.3 C.9.2).
+    return any(
+        (group, element) in header
+        for group in range(0x6000, 0x6020, 2)
+        for element in (0x0010, 0x0102)
+    )
 
 
 def _roughness(values: NDArray[np.int32]) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -127,8 +128,6 @@ def read_volume(
             "they were read as air.",
         )
     series = series_of(Volume.of(voxels, header.affine), plane, name)
-    if holds_labels(series.slices) and not any(LABELLED in note for note in notes):
-        notes += (_LABELS,)
     # Few values are labels: an outline is what was drawn, with or without air in it.
     negative = are_inverted([item.pixels for item in series.slices])
     if negative and np.unique(voxels).size >= _LEAST_GREYS:
@@ -146,11 +145,10 @@ def read_volume(
 _LEAST_GREYS = 16
 
 LABELLED = "(a segmentation)"
-_LABELS = (
-    f"The volume holds very few different values, as labels do {LABELLED}: where it is "
-    "one, give the series itself."
-)
 _MOST_LABELS = 8
+_LEAST_LABELLED = 0.001
+"""Share of voxels with labels: fewer are marks."""
+
 _COARSE = 4
 
 
@@ -166,12 +164,15 @@ def holds_labels(slices: Sequence[Slice]) -> bool:
     middle = slices[len(slices) // 2].pixels[::_COARSE, ::_COARSE]
     if np.unique(middle).size > _MOST_LABELS:
         return False
-    values: set[float] = set()
+    counts: Counter[float] = Counter()
     for item in slices:
-        values.update(np.unique(item.pixels).tolist())
-        if len(values) > _MOST_LABELS:
+        values, each = np.unique(item.pixels, return_counts=True)
+        counts.update(dict(zip(values.tolist(), each.tolist(), strict=True)))
+        if len(counts) > _MOST_LABELS:
             return False
-    return len(values) > 1 and all(value.is_integer() for value in values)
+    labelled = counts.total() - max(counts.values())
+    whole = all(value.is_integer() for value in counts)
+    return whole and labelled >= _LEAST_LABELLED * counts.total()
 
 
 NEGATIVE = (
