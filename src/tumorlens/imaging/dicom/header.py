@@ -142,7 +142,6 @@ def _check_depth(top: Dataset, name: str) -> list[_Place]:
         Texts that are more than plain ASCII.
     """
     from pydicom.datadict import dictionary_has_tag, dictionary_VR
-    from pydicom.dataelem import RawDataElement
 
     texts: list[_Place] = []
     waiting = [(top, 0)]
@@ -158,9 +157,7 @@ def _check_depth(top: Dataset, name: str) -> list[_Place]:
             raw = item.value
             if kind == "DS" and isinstance(raw, bytes) and _COMMAS.fullmatch(raw):
                 # Programs of some languages write decimals so.
-                here[tag] = RawDataElement(
-                    *item[:3], raw.replace(b",", b"."), *item[4:]
-                )
+                here[tag] = item._replace(value=raw.replace(b",", b"."))
                 continue
             if kind in _TEXT and isinstance(raw, bytes):
                 if not raw.isascii() or _ESCAPE in raw:
