@@ -170,7 +170,11 @@ def with_likely_bits(header: Dataset, shape: Layout) -> Layout:
     shape
         Layout as `layout` reads it.
     """
-    data = header.PixelData
+    try:
+        data = header.PixelData
+    # pydicom reads an element when it is asked for; `decode` says what is wrong.
+    except Exception:
+        return shape
     count = shape.rows * shape.columns
     middle = 2 * count * (shape.frames // 2)
     if (
