@@ -15,7 +15,7 @@ NEED_PYTHON = test -n "$(PYTHON)" || { echo \
 
 .PHONY: serve test check bench fuzz soak docs docs-site wheel-check release-check \
 	wheelhouse deploy-check audit sbom reproduce open beside scans strangers \
-	clinical federated federation test-federated validation clean
+	clinical federated federation federation-sequences test-federated validation clean
 
 serve: $(SERVE)/.ready
 	$(SERVE)/bin/tumorlens serve --port $(PORT)
@@ -55,7 +55,7 @@ $(SERVE)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 $(TEST)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 	@$(NEED_PYTHON)
 	$(PYTHON) scripts/make_env.py $(TEST)
-	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,docs,pacs,fhir,server,archive,signing]'
+	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,docs,pacs,fhir,server,archive,client,signing]'
 	@touch $@
 
 docs: $(TEST)/.ready
@@ -146,10 +146,18 @@ $(REPRODUCED)/folds.csv: $(REPRODUCED)/volunteer.csv
 	$(LENS) data manifest $(TUMORLENS_DATA) $(HEALTHY) --out $(REPRODUCED)/all.csv
 	$(LENS) data split $(REPRODUCED)/all.csv --folds 5 $(KEPT) $(KINDS) --out $@
 
-# What sets of open licence alone would give: the first two folds again.
+# What sets of open licence alone would give: the first two folds again, beside the same
+# folds of `make reproduce`.
 open: $(REPRODUCED)/folds.csv
 	$(TRAIN) --data $(REPRODUCED)/folds.csv --out $(REPRODUCED)/open \
 		--folds 5 --fold 0 --fold 1 $(RECIPE) --open-licences --jobs $(JOBS)
+	mkdir -p docs/figures/open
+	for fold in 0 1; do \
+		$(LENS) sequences --data $(REPRODUCED)/folds.csv --fold $$fold \
+			--model $(REPRODUCED)/folds/fold$$fold/bundle \
+			--model $(REPRODUCED)/open/fold$$fold/bundle \
+			--json docs/figures/open/$$fold.json || exit 1; \
+	done
 
 # Whole scans: fits and measures what the bundle says of them, on the folds' held-out
 # patients, and writes it into the bundle. It needs `make reproduce` first.
@@ -212,19 +220,33 @@ test-federated: $(FEDERATED)/.ready
 # One model over five sites, beside all data in one place and each site alone, and what
 # privacy costs. It goes on where it was stopped. On 2 cores it takes a day or more.
 FEDERATION := $(REPRODUCED)/federation
-federation: $(FEDERATED)/.ready
+comma := ,
+SHARED_SETS := --set cheng --set lgg --set brisc_notumor
+OWN_SETS := --set cheng --set lgg_sequences --set brain44 --set soop \
+	--set brisc_notumor
+STUDY := --rounds 30 --local-steps 110 --size 224 --early-size 160
+# Folder, sets, columns that name a site, options of a new study.
+define federation_study
 	@test -d "$(TUMORLENS_DATA)/cheng" || { echo "Set TUMORLENS_DATA to the folder \
-of the data sets (cheng, lgg, brisc_notumor)." >&2; exit 1; }
-	mkdir -p $(FEDERATION)
-	test -e $(FEDERATION)/split.csv || { \
-		$(FEDERATED)/bin/tumorlens data manifest $(TUMORLENS_DATA) --set cheng \
-			--set lgg --set brisc_notumor --out $(FEDERATION)/all.csv && \
-		$(FEDERATED)/bin/tumorlens data split $(FEDERATION)/all.csv \
-			--out $(FEDERATION)/split.csv; }
-	$(FEDERATED)/bin/tumorlens federate simulate --study --by site,source \
-		--data $(FEDERATION)/split.csv --out $(FEDERATION)/study $$( \
-		test -e $(FEDERATION)/study/plan.json && echo --resume || \
-		echo --rounds 30 --local-steps 110 --size 224 --early-size 160)
+of the data sets (cheng, lgg, lgg_sequences, brain44, soop, brisc_notumor)." >&2; exit 1; }
+	mkdir -p $(1)
+	test -e $(1)/split.csv || { \
+		$(FEDERATED)/bin/tumorlens data manifest $(TUMORLENS_DATA) $(2) \
+			--out $(1)/all.csv && \
+		$(FEDERATED)/bin/tumorlens data split $(1)/all.csv --out $(1)/split.csv; }
+	$(FEDERATED)/bin/tumorlens federate simulate --study --by $(3) \
+		--data $(1)/split.csv --out $(1)/study $$( \
+		test -e $(1)/study/plan.json && echo --resume || echo $(4))
+endef
+
+federation: $(FEDERATED)/.ready
+	$(call federation_study,$(FEDERATION),$(SHARED_SETS),site$(comma)source,$(STUDY))
+
+# The same where each site has sequences and classes of its own, by the network that
+# ships.
+federation-sequences: $(FEDERATED)/.ready
+	$(call federation_study,$(FEDERATION)-sequences,$(OWN_SETS),source,$(STUDY) \
+		--network evidence-net-sequences)
 
 # How tumour-free heads of strangers fare, whole and skull-stripped, by the network of
 # the fold that leaves them out, so it needs `make reproduce` first.
@@ -246,6 +268,8 @@ VALIDATED ?= $(REPRODUCED)/folds/fold0/bundle
 validation: $(TEST)/.ready
 	$(TEST)/bin/python examples/validation/validate_lgg.py $(TUMORLENS_DATA) \
 		$(REPRODUCED)/validation --model $(VALIDATED)
+	$(TEST)/bin/python -m json.tool --compact \
+		$(REPRODUCED)/validation/report/metrics.json docs/figures/validation.json
 
 clean:
 	rm -rf $(SERVE) $(TEST) $(FEDERATED) build dist

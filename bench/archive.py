@@ -1,21 +1,30 @@
 """Memory, rate and cost of `tumorlens batch`, on a few and on many drawn slices.
 
-    python -m bench.archive --slices 1000 5000 --json runs/archive.json
+    python -m bench.archive --workers 1 2 --driver 10000 200000 \
+        --json docs/figures/archive.json
 
 Each slice is a DICOM file of 256 x 256 pixels, forty to a series, spread over
 folders that have nothing to do with the series. The files of a series share their
-pixels, which changes nothing in what is read or judged. With `--workers`, the larger
-archive is judged again on Ray clusters of so many workers.
+pixels, which changes nothing in what is read or judged. With `--workers`, both
+archives are judged again on Ray clusters of so many workers. A rate is that of the
+slices by which the archives differ, so that no start counts.
+
+With `--driver`, archives of so many small files are listed, planned, handed out and
+written by the process that starts a run, and nothing is judged: its memory is that of
+the driver of a cluster.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,8 +35,15 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from bench.figures import machine
 from bench.processes import Run, run, tumorlens
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
+from tumorlens.scale.archive.batch import ArchiveRun
+from tumorlens.scale.archive.ledger import PartCounts, PartTask, RunFacts
+from tumorlens.scale.archive.parquet import table_of
+from tumorlens.scale.archive.part_worker import PartResult
+from tumorlens.scale.archive.sources import FileHeader, read_headers
+from tumorlens.scale.archive.workers import HeaderTask
 
 SIDE = 256
+SMALL_SIDE = 32
 SERIES = 40
 FOLDERS = 50
 _ROOT = "1.2.826.0.1.3680043.8.498"
@@ -45,6 +61,56 @@ def draw_archive(folder: Path, slices: int) -> None:
         item.PixelData = pixels
         path = folder / f"{number * 7 % FOLDERS:02d}" / f"IM{number:07d}"
         dcmwrite(path, item, enforce_file_format=True)
+
+
+def link_archive(folder: Path, files: int) -> None:
+    """Write an archive of small files, those of one series one file by many names."""
+    for number in range(FOLDERS):
+        (folder / f"{number:02d}").mkdir(parents=True)
+    pixels = np.zeros((SMALL_SIDE, SMALL_SIDE), np.uint16).tobytes()
+    paths = [
+        folder / f"{number * 7 % FOLDERS:02d}" / f"IM{number:07d}"
+        for number in range(files)
+    ]
+    for number, path in enumerate(paths):
+        if number % SERIES:
+            os.link(paths[number - number % SERIES], path)
+            continue
+        item = header(number // SERIES, 0)
+        item.Rows = item.Columns = SMALL_SIDE
+        item.PixelData = pixels
+        dcmwrite(path, item, enforce_file_format=True)
+
+
+class ReadyRows:
+    """Workers that read headers and judge nothing."""
+
+    count = 1
+
+    def read_headers(
+        self, tasks: Iterable[HeaderTask]
+    ) -> Iterator[tuple[int, list[FileHeader]]]:
+        """See `tumorlens.scale.archive.workers.Workers`."""
+        for place, task in enumerate(tasks):
+            yield place, read_headers(*task)
+
+    def judge(self, tasks: Iterable[PartTask]) -> Iterator[PartResult]:
+        """See `tumorlens.scale.archive.workers.Workers`."""
+        for task in tasks:
+            names = [file.name for unit in task.units for file in unit]
+            rows = [{"file": name, "status": "ok", "p_tumor": 0.5} for name in names]
+            yield PartResult(
+                task.number, table_of(rows), {}, PartCounts(len(rows), 0, 0.0)
+            )
+
+
+def drive(folder: Path, out: Path) -> None:
+    """List, plan, hand out and write an archive, as the driver of a cluster does."""
+    facts = RunFacts((str(folder),), "", "bench", "none", "screening", 1_000, False)
+    with ArchiveRun(out, facts) as started:
+        started.list_archive(ReadyRows(), lambda _: None)
+        started.recover()
+        started.judge(ReadyRows(), lambda _: None)
 
 
 def draw_head(seed: int) -> np.ndarray:
@@ -96,57 +162,72 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slices", type=int, nargs=2, default=[1000, 5000])
     parser.add_argument("--workers", type=int, nargs="*", default=[])
+    parser.add_argument("--driver", type=int, nargs="*", default=[])
+    parser.add_argument("--drive", nargs=2, type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--model", default=str(DEFAULT_BUNDLE))
     parser.add_argument("--json", metavar="F", help="also write the figures to F")
     options = parser.parse_args()
-    runs = []
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        for slices in options.slices:
-            draw_archive(place / str(slices), slices)
-            found = judge(place / str(slices), place / "out", options.model, [])
-            runs.append((slices, 0, found))
-            size = sum(x.stat().st_size for x in (place / "out").glob("0*/*.parquet"))
-            say(slices, 0, found, f", {size / slices:.0f} bytes of Parquet a slice")
-        for workers in options.workers:
-            more = ["--address", "local", "--workers", str(workers), "--threads", "1"]
-            slices = options.slices[1]
-            found = judge(place / str(slices), place / "out", options.model, more)
-            runs.append((slices, workers, found))
-            say(slices, workers, found, "")
-    few, many = runs[0][2], runs[1][2]
-    ratio = many.peak_mb / few.peak_mb
-    going = (options.slices[1] - options.slices[0]) / (many.seconds - few.seconds)
-    print(
-        f"memory: {ratio:.2f} times at {options.slices[1] / options.slices[0]:.0f} "
-        f"times the slices; rate without the start: {going:.1f} slices/s"
-    )
+    if options.drive:
+        drive(*options.drive)
+        return
+    facts = machine(Path(options.model))
+    document = {
+        "machine": facts,
+        "rates": list(rates(options.slices, [0, *options.workers], options.model)),
+        "driver": list(drivers(options.driver)),
+    }
     if options.json:
-        document = {
-            "machine": machine(Path(options.model)),
-            "memory_ratio": ratio,
-            "slices_per_second": going,
-            "runs": [
-                {
-                    "slices": slices,
-                    "ray_workers": workers,
-                    "seconds": found.seconds,
-                    "peak_mb": found.peak_mb,
-                }
-                for slices, workers, found in runs
-            ],
-        }
         Path(options.json).write_text(json.dumps(document, indent=2) + "\n")
 
 
-def say(slices: int, workers: int, found: Run, more: str) -> None:
-    """Print one run."""
-    where = f"{workers} Ray workers" if workers else "this process"
-    print(
-        f"{slices} slices, {where}: {found.seconds:.1f} s, peak "
-        f"{found.peak_mb:.0f} MB{more}",
-        flush=True,
-    )
+def rates(
+    sizes: list[int], numbers_of_workers: list[int], model: str
+) -> Iterator[dict[str, Any]]:
+    """Judge two archives by this process (0 workers), and on clusters."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        for slices in sizes:
+            draw_archive(place / str(slices), slices)
+        for workers in numbers_of_workers:
+            more = ["--address", "local", "--workers", str(workers), "--threads", "1"]
+            few, many = (
+                judge(place / str(slices), place / "out", model, more * bool(workers))
+                for slices in sizes
+            )
+            size = sum(x.stat().st_size for x in (place / "out").glob("0*/*.parquet"))
+            rate = (sizes[1] - sizes[0]) / (many.seconds - few.seconds)
+            yield {
+                "ray_workers": workers,
+                "slices": sizes,
+                "seconds": [few.seconds, many.seconds],
+                "peak_mb": [few.peak_mb, many.peak_mb],
+                "slices_per_second": rate,
+                "bytes_a_slice": size / sizes[1],
+            }
+            where = f"{workers} Ray workers" if workers else "this process"
+            print(
+                f"{where}: {sizes[0]} slices {few.seconds:.1f} s, peak "
+                f"{few.peak_mb:.0f} MB; {sizes[1]} slices {many.seconds:.1f} s, peak "
+                f"{many.peak_mb:.0f} MB; {rate:.1f} slices/s, {size / sizes[1]:.0f} "
+                "bytes of Parquet a slice",
+                flush=True,
+            )
+
+
+def drivers(sizes: list[int]) -> Iterator[dict[str, Any]]:
+    """Measure the process that starts a run, without any judging."""
+    for files in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            folder, out = Path(name, "archive"), Path(name, "out")
+            link_archive(folder, files)
+            command = [sys.executable, "-m", "bench.archive", "--drive", folder, out]
+            found = run(command)
+        yield {"files": files, "seconds": found.seconds, "peak_mb": found.peak_mb}
+        print(
+            f"driver, {files} files: {found.seconds:.1f} s, peak "
+            f"{found.peak_mb:.0f} MB",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

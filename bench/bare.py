@@ -27,7 +27,7 @@ def bare_forward(
     model
         A bundle.
     threads
-        Of one forward pass.
+        Threads of one forward pass.
     file
         Name of the graph in the bundle.
 

@@ -1,4 +1,4 @@
-"""Time and memory against size: slices of a scan, files, clients, training slices.
+"""Time and memory against size: slices of a series, files, clients, training slices.
 
     python -m bench.growth --json docs/figures/growth.json --plots docs/figures
     python -m bench.growth scan files --files 10 100 1000 10000 100000
@@ -68,7 +68,7 @@ class Curve:
     title, axis
         What was run, and what is counted along the axis.
     points
-        By rising size, at least two.
+        Points by rising size, at least two.
     """
 
     name: str

@@ -21,7 +21,7 @@ def draw_head(seed: int = 0, lesion: bool = True) -> NDArray[np.uint8]:
     Parameters
     ----------
     seed
-        Of texture and noise.
+        Seed of texture and noise.
     lesion
         Whether the disc is there.
 

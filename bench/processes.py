@@ -28,7 +28,7 @@ class Run:
     Parameters
     ----------
     seconds
-        From start to end.
+        Time from start to end.
     peak_mb
         Most resident memory, in megabytes (10^6 bytes).
     """
@@ -74,9 +74,9 @@ class Server:
     Parameters
     ----------
     process, port
-        On 127.0.0.1.
+        The process, and its port on 127.0.0.1.
     start_seconds
-        From its start until /readyz answered 200.
+        Time from its start until /readyz answered 200.
     """
 
     process: subprocess.Popen[str]
@@ -87,6 +87,10 @@ class Server:
         """Open a connection, which is kept alive."""
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
+    def handles(self) -> int:
+        """Count its open files and connections (Linux only)."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def memory_mb(self, peak: bool = False) -> float:
         """Return its resident memory now, or the most so far (Linux only)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -95,8 +99,23 @@ class Server:
 
 
 @contextmanager
-def serve(command: str, model: Path, options: Sequence[str] = ()) -> Iterator[Server]:
-    """Start the server on a free port of 127.0.0.1, and stop it afterwards."""
+def serve(
+    command: str, model: Path, options: Sequence[str] = (), cores: int | None = None
+) -> Iterator[Server]:
+    """Start the server on a free port of 127.0.0.1, and stop it afterwards.
+
+    Parameters
+    ----------
+    command, model, options
+        The command ``tumorlens``, the bundle, and more options.
+    cores
+        Cores that it may use, and so pictures that it judges at a time; None for all
+        (Linux only).
+    """
+
+    def keep_to_cores() -> None:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+
     arguments = ["--host", "127.0.0.1", "--port", "0", "--no-open", *options]
     with tempfile.TemporaryFile("w+") as errors:
         start = time.perf_counter()
@@ -106,6 +125,7 @@ def serve(command: str, model: Path, options: Sequence[str] = ()) -> Iterator[Se
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            preexec_fn=None if cores is None else keep_to_cores,
         )
         try:
             assert process.stdout is not None

@@ -19,7 +19,7 @@ HALF, TWICE = SLICES // 2, SLICES * 2
 BESIDE_BARE = 1.5
 PEAK_MB = 600.0
 LINEAR = 1.05
-"""A slice of a long scan may cost so many times one of a short, to be called linear."""
+"""So many times a slice of a short series may one of a long series cost."""
 
 
 def measure(model: Path, rounds: int = 5) -> Iterator[Figure | str]:

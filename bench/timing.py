@@ -25,7 +25,7 @@ def by_turns(
     Returns
     -------
     list of Amount
-        Of each call, in ms.
+        Time of each call, in ms.
     """
     spent: list[list[float]] = [[] for _ in calls]
     for turn in range(warm_up + rounds):

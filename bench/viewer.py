@@ -1,4 +1,4 @@
-"""The viewer of a scan in Chromium, without a graphics card: how fast it scrolls."""
+"""The viewer of a series in Chromium, without a graphics card: how fast it scrolls."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _IDLE = """(seconds) => new Promise((done) => {
 
 
 def measure(model: Path) -> Iterator[Figure | str]:
-    """Send a drawn scan, open it in Chromium, and scroll it."""
+    """Send a drawn series, open it in Chromium, and scroll it."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         yield "viewer left out: Chromium is not installed (apt install chromium)"

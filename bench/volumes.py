@@ -1,4 +1,4 @@
-"""A whole scan of as many slices as are asked for, from a real healthy head."""
+"""A whole series of as many slices as are asked for, from a real healthy head."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SPACING_MM = (0.9, 0.9, 1.2)
 
 _HEAD = "volumes/IXI013-HH-1212-T1_ds.nii.gz"
 _BRAIN = (0.45, 0.85)
-"""Where every axial slice shows brain, in shares of the scan's height."""
+"""Where every axial slice shows brain, in shares of the series' height."""
 
 
 def write_volume(path: Path, slices: int) -> Path:
-    """Write an axial scan, every slice of which shows brain.
+    """Write an axial series, every slice of which shows brain.
 
     It has to be a real head: drawn ones are refused, and what is refused leaves
     nothing to explain or to write. It is stretched to `SPACING_MM`, so that the

@@ -127,7 +127,7 @@ def wheel_problems(wheel: Path) -> list[str]:
     Parameters
     ----------
     wheel
-        As `build_wheel` returns it.
+        Wheel, as `build_wheel` returns it.
 
     Returns
     -------

@@ -7,11 +7,12 @@ docs/figures/intensity_baseline.json (`tumorlens baseline`, docs/evaluation.md),
 docs/figures/strangers/*.json (`tumorlens evaluate --json`, of `make strangers`),
 docs/figures/bench.json (`python -m bench --json`), docs/figures/audit.json (`python -m
 bench.audit --json`), docs/figures/growth.json (`python -m bench.growth --json`),
-docs/figures/choices.json (`python -m bench.choices --json`), docs/figures/fuzz.json
-(`python -m fuzz --json`), docs/figures/scans.json (`make scans`),
-docs/figures/clinical.json (`make clinical`; until there are the last five, their pages
-say that nothing was measured), the shipped bundle's bundle.json, the
-table of settings, and the OpenAPI document.
+docs/figures/choices.json (`python -m bench.choices --json`), docs/figures/archive.json
+(`python -m bench.archive --json`), docs/figures/fuzz.json (`python -m fuzz --json`),
+docs/figures/scans.json (`make scans`), docs/figures/clinical.json (`make clinical`),
+docs/figures/validation.json (`make validation`; until there are the last seven, their
+pages say that nothing was measured), the shipped bundle's bundle.json, the table of
+settings, and the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ def main() -> int:
             "sites": _site_table(folds[0], baseline["by_slice"]),
             "sequences": _sequence_tables(folds[0]),
             "strangers": _strangers_table(),
+            "open": _open_tables(),
             "network": _network_table(bundle.metrics),
             "maps": _maps_table(bundle.metrics["faithfulness"]),
             "beside": beside_table(FIGURES / "beside"),
@@ -117,10 +119,12 @@ def main() -> int:
             "choices": _choices_table(),
             "audit": _audit_table(audit),
         },
+        "docs/batch.md": {"archive": _archive_tables()},
         "docs/literature.md": {"own": _own_table(folds)},
         "docs/scans.md": {"scans": _scans_table()},
         "docs/clinical.md": {"clinical": _clinical_tables()},
         "docs/input.md": {"fuzz": _fuzz_table()},
+        "docs/validation.md": {"validation": _validation_table()},
         "docs/http-api.md": {"paths": _paths_table(bundle)},
     }
     wanted = {
@@ -301,6 +305,43 @@ def _strangers_table() -> str:
     return "\n".join(lines)
 
 
+OPEN_FOLDS = (0, 1)
+OPEN_FIGURES = {
+    "auroc_tumor": "Tumour or none, AUROC",
+    "accuracy": "Four classes, accuracy",
+    "recall_glioma": "Glioma, recall",
+    "recall_meningioma": "Meningioma, recall",
+    "recall_pituitary": "Pituitary tumour, recall",
+    "cleared": "Tumour-free called *no tumour* at `screening`",
+    "other_called_kind": "Other kinds: likeliest one of the three",
+    "other_called_clear": "Other kinds: likeliest no tumour",
+    "vascular_called_kind": "Strokes: likeliest a tumour",
+}
+"""What is compared of the recipe with all sets and with openly licensed ones alone."""
+
+
+def _open_tables() -> str:
+    """Set the recipe beside the same on openly licensed sets alone, fold by fold."""
+    texts = []
+    for fold in OPEN_FOLDS:
+        path = FIGURES / "open" / f"{fold}.json"
+        if not path.exists():
+            continue
+        models = json.loads(path.read_text(encoding="utf-8"))
+        rows = []
+        for part in ("sequences", "sites"):
+            for key, first in models[0][part].items():
+                pairs = [model[part].get(key, {}) for model in models]
+                rows += [
+                    (key, title, str(first["slices"]), *map(figure_text, figures))
+                    for name, title in OPEN_FIGURES.items()
+                    if all(figures := [found.get(name) for found in pairs])
+                ]
+        heads = ("", "Figure", "Slices", "All sets", "Open licences alone")
+        texts.append("\n".join((f"Fold {fold}:", "", *table(heads, rows))))
+    return "\n\n".join(texts) or "Not measured yet: run `make open`."
+
+
 def _network_table(metrics: dict[str, Any]) -> str:
     """Sum up what damage costs, and how well what is no brain MRI is refused."""
     damage = metrics["robustness"]
@@ -334,12 +375,12 @@ def _own_table(models: list[dict[str, Any]]) -> str:
 def _scans_table() -> str:
     path = FIGURES / "scans.json"
     if not path.exists():
-        return "Nothing was measured on whole scans yet: run `make scans`."
+        return "Nothing was measured on whole series yet: run `make scans`."
     figures = json.loads(path.read_text(encoding="utf-8"))
     patients = figures["learned"]["patients"]
     return "\n".join(
         (
-            f"Scans of {patients['tumor']} patients with a tumour and "
+            f"Series of {patients['tumor']} patients with a tumour and "
             f"{patients['no_tumor']} without:",
             "",
             "| Figure | Value [95 % interval over patients] |",
@@ -465,6 +506,93 @@ def _fuzz_table() -> str:
         )
     heads = ("Format", "Engine", "Files", "Read", "Refused", "Broke a promise")
     return "\n".join(table(heads, rows))
+
+
+_PAPER_SLICES = 100_000_000
+_PAPER_WORKERS = 64
+
+
+def _archive_tables() -> str:
+    """Show what an archive takes, and on paper what a hundred million slices would."""
+    path = FIGURES / "archive.json"
+    if not path.exists():
+        return "Nothing was measured yet: run `python -m bench.archive`."
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    facts = measured["machine"]
+    rates = {run["ray_workers"]: run for run in measured["rates"]}
+    one = rates.get(1) or rates[0]
+    rows = [
+        (
+            f"{workers} on Ray, one thread each" if workers else "this process",
+            f"{run['slices_per_second']:.1f}",
+            f"{run['slices_per_second'] / one['slices_per_second']:.2f}",
+            " and ".join(f"{megabytes:.0f} MB" for megabytes in run["peak_mb"]),
+        )
+        for workers, run in rates.items()
+    ]
+    sizes = " and ".join(f"{slices:,}" for slices in one["slices"])
+    heads = ("Workers", "Slices/s", "Times one worker", f"Peak memory at {sizes}")
+    hours = _PAPER_SLICES / one["slices_per_second"] / 3600.0
+    days = hours / _PAPER_WORKERS / 24.0
+    terabytes = _PAPER_SLICES * one["bytes_a_slice"] / 1e12
+    lines = [
+        f"On {facts['cores']} cores ({facts['cpu']}), with a load of "
+        f"{facts['load_before']} before:",
+        "",
+        *table(heads, rows),
+        "",
+        f"On paper, from the rate of one worker: {_PAPER_SLICES:,} slices take "
+        f"{hours:,.0f} worker-hours, which are {days:.1f} days for "
+        f"{_PAPER_WORKERS} workers, and give {terabytes:.2f} TB of Parquet. Times "
+        "what an hour of a core costs, that is the price of it; reading from a distant "
+        "store comes on top.",
+    ]
+    if measured["driver"]:
+        drivers = [
+            (
+                f"{run['files']:,}",
+                f"{run['peak_mb']:.0f} MB",
+                f"{1000.0 * run['seconds'] / run['files']:.2f} ms",
+            )
+            for run in measured["driver"]
+        ]
+        heads = ("Files", "Peak memory of the driver", "Time a file")
+        lines += ["", *table(heads, drivers)]
+    return "\n".join(lines)
+
+
+ENDPOINTS = {
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "accuracy": "correct class of four",
+    "auroc_tumor": "AUROC, tumour or none",
+}
+
+
+def _validation_table() -> str:
+    """Show what came of the example of a protocol."""
+    path = FIGURES / "validation.json"
+    if not path.exists():
+        return "Nothing was measured yet: run `make validation`."
+    report = json.loads(path.read_text(encoding="utf-8"))
+    model = report["model"]
+    rows = [
+        (
+            f"{item['role'].capitalize()}: {ENDPOINTS[item['endpoint']]}",
+            f"{item['margin']:g}",
+            figure_text(item["figure"]),
+            "met" if item["met"] else "not met",
+        )
+        for item in report["endpoints"]
+    ]
+    lines = [
+        f"By {model['name']} {model['version']}, {report['slices']} slices of "
+        f"{report['patients']} patients, {len(report['deviations'])} deviations from "
+        "the protocol:",
+        "",
+        *table(("Endpoint", "Margin", "Figure", ""), rows),
+    ]
+    return "\n".join(lines)
 
 
 def _audit_table(runs: list[dict[str, Any]]) -> str:

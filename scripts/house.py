@@ -57,7 +57,7 @@ class Row:
     Parameters
     ----------
     title, value
-        As they are printed.
+        Texts of the first two cells.
     asked
         What the figure is to be.
     names
@@ -73,6 +73,13 @@ class Row:
 def source_files(package: Path = PACKAGE) -> list[Path]:
     """List every Python file of the package, in order."""
     return sorted(package.rglob("*.py"))
+
+
+def line_count(package: Path = PACKAGE) -> int:
+    """Count the lines of all Python files of the package, empty ones too."""
+    return sum(
+        len(path.read_text("utf-8").splitlines()) for path in source_files(package)
+    )
 
 
 def fullest_folders(package: Path = PACKAGE) -> list[tuple[int, str]]:
@@ -253,6 +260,7 @@ def rows() -> list[Row]:
             "-",
             tuple(str(path.relative_to(PACKAGE)) for path in small),
         ),
+        Row("Lines in all source files", f"{line_count():,}", "-"),
         Row(
             "Files that one picture enters through `predict`",
             str(len(entered["predict"])),

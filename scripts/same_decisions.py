@@ -1,6 +1,6 @@
 """Tell whether two states of the source tree decide bit by bit the same.
 
-``record OUT.json`` judges pictures and whole scans with the shipped bundle;
+``record OUT.json`` judges pictures and whole series with the shipped bundle;
 ``compare A.json B.json`` names what differs. Only the public Python API and the
 command line are used, so that modules may move between the two recordings::
 
@@ -61,7 +61,7 @@ def find_pictures(data: Path, count: int) -> list[Path]:
 
 
 def find_scans(data: Path, count: int) -> list[Path]:
-    """Choose whole scans in the folder ``volumes``, the same ones each time."""
+    """Choose whole series in the folder ``volumes``, the same ones each time."""
     files = sorted(
         path
         for path in (data / "volumes").glob("*")
@@ -142,7 +142,7 @@ def record_command(command: str, paths: Sequence[Path]) -> dict[str, Any]:
     command
         ``predict`` or ``scan``.
     paths
-        Of files that it takes.
+        Paths of files that it takes.
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
@@ -164,7 +164,7 @@ def _digest(values: np.ndarray[Any, Any]) -> str:
 
 
 def record(out: Path, pictures: int, scans: int) -> None:
-    """Judge pictures and scans, and write what came out.
+    """Judge pictures and series, and write what came out.
 
     Parameters
     ----------

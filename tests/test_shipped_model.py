@@ -41,9 +41,9 @@ def test_its_figures_are_of_patients_that_the_judging_network_never_saw(classifi
 
 
 def test_drawn_foreign_pictures_are_refused(classifier):
-    outliers = pytest.importorskip("tumorlens.data.ood_pictures")
+    ood_pictures = pytest.importorskip("tumorlens.data.ood_pictures")
     # Another seed than the one it was taught with.
-    drawn = outliers.draw_outliers(3, seed=99)
+    drawn = ood_pictures.draw_ood_samples(3, seed=99)
     found = [classifier.predict(item.pixels) for item in drawn]
     refused = [row.decision.label is Verdict.NOT_BRAIN_MRI for row in found]
     assert np.mean(refused) >= 0.95

@@ -158,8 +158,8 @@ class Settings:
     )
     webhook_hosts: str | None = _setting(
         None,
-        "Hosts that may be told that a scan is over, separated by commas; by default "
-        "none.",
+        "Hosts that may be told that a series is judged, separated by commas; by "
+        "default none.",
     )
     peer_seconds: int = _setting(
         30,

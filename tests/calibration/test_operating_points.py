@@ -16,6 +16,7 @@ from tumorlens.calibration.operating_points import (
     slice_groups,
 )
 from tumorlens.data.manifest import Record
+from tumorlens.data.sequences import sequence_word
 from tumorlens.errors import TrainingError
 from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import Lesion, TumorClass
@@ -182,13 +183,15 @@ def test_shares_are_given_by_sequence_where_several_are_read():
     ]
     groups = {"same_scanner": np.ones(7, bool), "large_lesions": np.zeros(7, bool)}
     cleared = np.array([False, False, False, False, True, True, False])
-    shares = measured_shares(cleared, records, groups, by_sequence=True)
+    patients = [row.group for row in records]
+    words = [sequence_word(row.sequence) for row in records]
+    shares = measured_shares(cleared, patients, words, groups)
     assert list(shares) == ["all", "FLAIR", "T1"]
     assert shares["T1"]["same_scanner"].value == 0.5
     assert shares["all"]["same_scanner"].value == pytest.approx(0.5)
     assert shares["all"]["same_scanner"].patients == 3
     assert "large_lesions" not in shares["T1"]
-    alone = measured_shares(cleared, records, groups, by_sequence=False)
+    alone = measured_shares(cleared, patients, [""] * len(words), groups)
     assert list(alone) == ["all"]
 
 

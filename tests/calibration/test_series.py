@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -25,10 +27,10 @@ from tumorlens.calibration.series import (
     fit_rule,
 )
 from tumorlens.data.manifest import Record
-from tumorlens.data.series import ScanPart, ScanRecord
+from tumorlens.data.series import SeriesPart, SeriesRecord
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.evaluation.series import fit_series
-from tumorlens.imaging.study import Series
+from tumorlens.imaging.study import MRSequence, Series
 from tumorlens.inference.bundle.facts import SeriesModel
 from tumorlens.inference.series.decision import SeenSlices
 from tumorlens.taxonomy import TumorClass
@@ -124,7 +126,9 @@ def made_up(number: int, tumor: bool, depth: int = 24, views: int = 1) -> Scored
     p_tumor = 1.0 / (1.0 + np.exp(-odds))
     probabilities = np.stack([p_tumor, 0 * p_tumor, 0 * p_tumor, 1 - p_tumor], axis=1)
     label = TumorClass.GLIOMA if tumor else TumorClass.NO_TUMOR
-    record = ScanRecord(f"{number}{tumor}", label, f"p{number}", "made", (), None)
+    sequence = (MRSequence.T1, MRSequence.FLAIR)[number % 2]
+    name, patient = f"{number}{tumor}", f"p{number}"
+    record = SeriesRecord(name, label, patient, "made", (), sequence=sequence)
     # Outlines fit best at the third level.
     measures = np.full((len(LEVELS), 5), 0.4)
     measures[3] = [0.8, 0.1, 1.1, 1.0, 1.0]
@@ -189,6 +193,65 @@ def test_the_model_and_its_figures(judged: list[ScoredSeries]) -> None:
     assert figures["outlines"]["half_of_peak"]["dice"]["value"] == pytest.approx(0.4)
 
 
+def test_figures_are_given_by_sequence_and_kind(judged: list[ScoredSeries]) -> None:
+    strange = [
+        replace(item, record=replace(item.record, source="healthy", patient=f"h{row}"))
+        for row, item in enumerate(judged)
+        if not item.record.tumor
+    ]
+    # Half of the tumours look like another kind.
+    turned = [
+        replace(
+            item,
+            views=(
+                replace(
+                    item.views[0],
+                    probabilities=item.views[0].probabilities[:, [1, 0, 2, 3]],
+                ),
+            ),
+        )
+        if item.record.tumor and item.record.sequence is MRSequence.T1
+        else item
+        for item in judged
+    ]
+    model, figures = fit_series([*turned, *strange])
+    measured = model.operating_points["screening"].measured
+    assert list(measured) == ["all", "FLAIR", "T1"]
+    assert list(measured["T1"]) == [
+        "labelled_lesions",
+        "same_scanner",
+        "healthy_strangers",
+    ]
+    assert measured["T1"]["labelled_lesions"].patients == 15
+    assert measured["all"]["healthy_strangers"].slices == 30
+    assert figures["learned"]["kinds"]["made"]["glioma"]["right"]["value"] == 0.5
+    json.dumps(figures)
+
+
+def test_tumours_fix_the_threshold_where_every_kind_is_shown(
+    judged: list[ScoredSeries],
+) -> None:
+    """Faint tumours of another sequence are measured, and set no threshold."""
+    t1c = [replace(item, record=replace(item.record, sequence=None)) for item in judged]
+    kinds = (TumorClass.GLIOMA, TumorClass.MENINGIOMA, TumorClass.PITUITARY)
+    for row, item in enumerate(t1c):
+        sequence = MRSequence.T1_CONTRAST
+        label = kinds[row // 2 % 3] if item.record.tumor else item.record.label
+        record = replace(item.record, sequence=sequence, label=label)
+        t1c[row] = replace(item, record=record)
+    hidden = []
+    for item in judged:
+        if item.record.tumor:
+            views = made_up(item.fold, False).views
+            record = replace(item.record, sequence=MRSequence.T1, name="hidden")
+            hidden.append(replace(item, views=views, record=record))
+    _, figures = fit_series([*t1c, *hidden])
+    found = figures["learned"]["measured"]["screening"]
+    assert found["T1"]["labelled_lesions"]["value"] < 0.5
+    assert found["T1C"]["labelled_lesions"]["value"] > 0.9
+    assert found["T1C"]["same_scanner"]["value"] > 0.8
+
+
 def test_scans_without_a_judged_slice_are_counted_apart(
     judged: list[ScoredSeries],
 ) -> None:
@@ -217,7 +280,7 @@ def test_one_kind_of_scan_alone_cannot_be_fitted(judged: list[ScoredSeries]) -> 
 
 def test_each_scan_goes_to_the_fold_that_left_its_patient_out(tmp_path) -> None:
     scans = [
-        ScanRecord(name, TumorClass.GLIOMA, name, "s", (ScanPart(tmp_path),))
+        SeriesRecord(name, TumorClass.GLIOMA, name, "s", (SeriesPart(tmp_path),))
         for name in ("a", "b", "x", "y", "z")
     ]
     records = [

@@ -180,13 +180,13 @@ def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
     touch(tmp_path / "Training/glioma/1.png")
     touch(tmp_path / "Training/glioma/.DS_Store")
     told: list[Path] = []
-    assert len(read_manifest(tmp_path, passed_over=told.extend)) == 1
+    assert len(read_manifest(tmp_path, report_skipped=told.extend)) == 1
     assert [path.name for path in told] == ["README.md", "x.png", "IM0001"]
 
 
 def test_nothing_is_told_where_every_file_is_listed(tmp_path: Path) -> None:
     touch(tmp_path / "glioma/1.png")
-    read_manifest(tmp_path, passed_over=lambda files: pytest.fail(f"{files}"))
+    read_manifest(tmp_path, report_skipped=lambda files: pytest.fail(f"{files}"))
 
 
 @pytest.mark.parametrize(

@@ -20,18 +20,18 @@ from tumorlens.cli.main import main
 from tumorlens.data.manifest import Record, dicom_patient, read_manifest, write_manifest
 from tumorlens.data.series import (
     COLUMNS,
-    ScanPart,
-    ScanRecord,
-    collect_scans,
+    SeriesPart,
+    SeriesRecord,
+    collect_series,
     cut_volumes,
-    read_scans,
+    read_series_list,
     slices_of,
     stack_slices,
-    write_scans,
+    write_series_list,
 )
 from tumorlens.errors import DatasetError, InputError, MissingFileError, TumorLensError
 from tumorlens.imaging.read import read_study
-from tumorlens.imaging.study import Plane
+from tumorlens.imaging.study import MRSequence, Plane
 from tumorlens.taxonomy import TumorClass
 from tumorlens.training.volumes import load_volume_sample
 
@@ -53,18 +53,19 @@ def write(path: Path, *rows: dict[str, object]) -> Path:
 
 
 def test_what_is_written_is_read_back(files: list[Path], tmp_path: Path) -> None:
-    stack = ScanRecord(
+    stack = SeriesRecord(
         "one",
         TumorClass.GLIOMA,
         "anna",
         "set",
-        (ScanPart(files[0], 3), ScanPart(files[1], 5, files[2])),
+        (SeriesPart(files[0], 3), SeriesPart(files[1], 5, files[2])),
         7.0,
+        MRSequence.FLAIR,
     )
-    whole = ScanRecord("two", None, "bert", "set", (ScanPart(files[3]),))
+    whole = SeriesRecord("two", None, "bert", "set", (SeriesPart(files[3]),))
     path = tmp_path / "scans.csv"
-    write_scans([stack, whole], path)
-    assert read_scans(path) == [stack, whole]
+    write_series_list([stack, whole], path)
+    assert read_series_list(path) == [stack, whole]
     assert whole.tumor
     assert not whole.outlined
     assert stack.outlined
@@ -82,6 +83,7 @@ GOOD = {"scan": "a", "label": "no_tumor", "patient": "p", "file": "0.png"}
         ({"slice": "x"}, "slice 'x'"),
         ({"gap_mm": "-1"}, "gap '-1'"),
         ({"gap_mm": "wide"}, "gap 'wide'"),
+        ({"sequence": "CT"}, "sequence 'CT'"),
         ({"mask": "gone.png"}, "gone.png"),
     ],
 )
@@ -90,7 +92,7 @@ def test_a_wrong_value_is_named(
 ) -> None:
     path = write(tmp_path / "scans.csv", {**GOOD, **change})
     with pytest.raises(DatasetError, match=said):
-        read_scans(path)
+        read_series_list(path)
 
 
 def test_a_stack_of_two_kinds_or_without_places_is_refused(
@@ -99,24 +101,33 @@ def test_a_stack_of_two_kinds_or_without_places_is_refused(
     other = {**GOOD, "slice": "1", "patient": "q"}
     path = write(tmp_path / "scans.csv", {**GOOD, "slice": "0"}, other)
     with pytest.raises(DatasetError, match="two kinds"):
-        read_scans(path)
+        read_series_list(path)
     path = write(tmp_path / "scans.csv", {**GOOD, "slice": "1"}, {**GOOD, "slice": "1"})
     with pytest.raises(DatasetError, match="or twice"):
-        read_scans(path)
+        read_series_list(path)
+
+
+def test_a_list_may_leave_the_sequence_out(files: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "old.csv"
+    row = dict.fromkeys(COLUMNS, "") | GOOD
+    del row["sequence"]
+    path.write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    (found,) = read_series_list(path)
+    assert found.sequence is None
 
 
 def test_lists_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError):
-        read_scans(tmp_path / "none.csv")
+        read_series_list(tmp_path / "none.csv")
     empty = write(tmp_path / "empty.csv")
     with pytest.raises(DatasetError, match="no rows"):
-        read_scans(empty)
+        read_series_list(empty)
     odd = tmp_path / "odd.csv"
     odd.write_text("file\n0.png\n")
     with pytest.raises(DatasetError, match="no column scan"):
-        read_scans(odd)
+        read_series_list(odd)
     with pytest.raises(TumorLensError, match="none of the sets"):
-        collect_scans(tmp_path)
+        collect_series(tmp_path)
 
 
 def test_slices_of_a_set_form_its_scans(tmp_path: Path) -> None:
@@ -129,7 +140,7 @@ def test_slices_of_a_set_form_its_scans(tmp_path: Path) -> None:
         drawn = 50 if gaps[place] == 0 else 0
         rows.append((f"s{place}", "P1", str(place), str(drawn), str(gaps[place])))
     (lgg / "lgg.csv").write_text("\n".join(",".join(row) for row in rows))
-    whole, free, thin = collect_scans(tmp_path)
+    whole, free, thin = collect_series(tmp_path)
     assert [part.place for part in whole.parts] == list(range(8))
     assert [part.place for part in whole.parts if part.mask] == [3, 4]
     assert whole.label is TumorClass.GLIOMA
@@ -139,12 +150,41 @@ def test_slices_of_a_set_form_its_scans(tmp_path: Path) -> None:
     assert thin.tumor
     assert not thin.outlined
     assert whole.patient == free.patient == thin.patient == "lgg:P1"
+    assert whole.sequence is MRSequence.T1_CONTRAST
+
+
+def test_other_sequences_of_a_set_form_scans_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "lgg_sequences"
+    folder.mkdir()
+    lines = ["file,sequence,class,patient,site,slice,n_slices,mask,use"]
+    for sequence in ("FLAIR", "T1"):
+        for place in range(8):
+            mask = f"masks/{place}.png" if place in (3, 4) else ""
+            name = f"s{place}_{sequence.lower()}.jpg"
+            lines.append(f"{name},{sequence},glioma,P1,CS,{place},8,{mask},learn")
+    (folder / "lgg_sequences.csv").write_text("\n".join(lines))
+    flair, free, thin, t1, *_ = collect_series(tmp_path)
+    assert (flair.sequence, t1.sequence) == (MRSequence.FLAIR, MRSequence.T1)
+    assert [scan.name for scan in (flair, free, thin)] == [
+        "lgg:P1:FLAIR",
+        "lgg:P1:FLAIR:rest",
+        "lgg:P1:FLAIR:thin",
+    ]
+    assert [scan.source for scan in (flair, thin)] == [
+        "lgg_sequences",
+        "lgg_sequences_thin",
+    ]
+    assert [part.place for part in flair.parts if part.mask] == [3, 4]
+    # Next to an outlined slice a tumour may begin.
+    assert [part.place for part in free.parts] == [0, 1, 6, 7]
+    assert [part.place for part in thin.parts] == [0, 1, 3, 4, 6, 7]
+    assert t1.patient == flair.patient == "lgg:P1"
 
 
 def test_a_dicom_scan_is_of_the_patient_that_its_slices_name(tmp_path: Path) -> None:
     files = write_series(tmp_path / "dicom/volunteer")
     write_series(tmp_path / "dicom/brainix/T1", slices=2)
-    healthy, ill = collect_scans(tmp_path)
+    healthy, ill = collect_series(tmp_path)
     assert (healthy.name, ill.name) == ("dicom:volunteer", "dicom:brainix")
     trained = [Record(file, None, dicom_patient(file), fold=1) for file in files]
     assert deal_series([healthy], trained, [0, 1, 2]) == [1]

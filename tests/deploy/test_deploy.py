@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
@@ -23,6 +24,8 @@ from tests.scripts.test_house import load
 from tumorlens.cli.main import COMMANDS, tumorlens_command
 from tumorlens.pacs.queue import SeriesQueue
 from tumorlens.settings import NODE_LIMITS
+from tumorlens.web.uploads.store import STAGE, Store
+from tumorlens.web.uploads.upload import Kind, State
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -283,3 +286,23 @@ def test_a_queue_comes_back_from_a_copy_of_its_folder(tmp_path: Path) -> None:
         assert job is not None and [x.read_bytes() for x in job.files] == [b"report"]
         job = queue.next_complete(0.0)
         assert job is not None and [x.read_bytes() for x in job.files] == [b"another"]
+
+
+def test_a_store_comes_back_from_a_copy_of_its_folder(tmp_path: Path) -> None:
+    files = {"00001": io.BytesIO(b"a series")}
+    with closing(Store(tmp_path / "store", 3600, 2**20)) as store:
+        sent = store.add_scan("1 file", "anna", "screening", files)
+        key = store.key
+        _, token = store.tokens.add("anna", ["read"], 7.0)
+    archive = shutil.make_archive(str(tmp_path / "backup"), "tar", tmp_path / "store")
+    shutil.rmtree(tmp_path / "store")
+    shutil.unpack_archive(archive, tmp_path / "restored", filter="data")
+    with closing(Store(tmp_path / "restored", 3600, 2**20)) as store:
+        # Sessions and tokens open what they opened.
+        assert store.key == key
+        assert store.tokens.find(token) is not None
+        assert store.get(sent.id, "anna", Kind.SCAN).state is State.WAITING
+        job = store.queue.claim(STAGE, "a worker")
+        assert job is not None and job.id == sent.id
+        (file,) = store.sent_files(job).values()
+        assert file.read_bytes() == b"a series"

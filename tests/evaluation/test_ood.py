@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tumorlens.data.manifest import read_manifest
-from tumorlens.data.ood_pictures import PHOTOGRAPHS, draw_outliers
+from tumorlens.data.ood_pictures import PHOTOGRAPHS, draw_ood_samples
 from tumorlens.evaluation.ood import (
     DRAWN,
     OTHER_PHOTOGRAPHS,
@@ -35,7 +35,7 @@ def figures(tiny_bundle, records):
 
 
 def test_what_is_measured_as_new_teaches_nobody():
-    assert not set(DRAWN) & {item.kind for item in draw_outliers(1, 0)}
+    assert not set(DRAWN) & {item.kind for item in draw_ood_samples(1, 0)}
     assert not set(OTHER_PHOTOGRAPHS) & set(PHOTOGRAPHS)
 
 

@@ -182,7 +182,7 @@ def test_what_trains_only_teaches_the_other_folds_and_is_never_judged(
     found = cross_validate(rows, TINY, tmp_path, say=lambda _: None)
     judged = {row.path for row in records} - ends
     assert {row.path for row in found.scored_slices.records} == judged
-    assert {row.path for row in found.held.records} == judged
+    assert {row.path for row in found.held_out.records} == judged
     assert sum(fold["slices"] for fold in found.leakage["folds"].values()) == 14
     assert {row.path for row in (item.record for item in found.samples)} >= ends
     for fold in (0, 1):

@@ -60,6 +60,18 @@ def test_jobs_are_done_in_the_order_in_which_they_came(queue: JobQueue) -> None:
     assert done is not None and done.document == {"done": 1}
 
 
+def test_how_long_the_oldest_waits_is_told(queue: JobQueue, clock: Clock) -> None:
+    assert queue.oldest_seconds("scan", "judge") == 0.0
+    first = queue.add("scan", "judge").id
+    clock.now += 30.0
+    queue.add("scan", "judge")
+    queue.add("other", "judge")
+    clock.now += 12.0
+    assert queue.oldest_seconds("scan", "judge") == pytest.approx(42.0)
+    assert claim(queue).id == first
+    assert queue.oldest_seconds("scan", "judge") == pytest.approx(12.0)
+
+
 def test_each_worker_gets_another_job(queue: JobQueue) -> None:
     sent = {queue.add("scan", "judge").id for _ in range(6)}
     taken: list[str] = []

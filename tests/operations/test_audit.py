@@ -12,7 +12,7 @@ import pytest
 
 from tumorlens.cli.main import main
 from tumorlens.operations.audit import (
-    FILE,
+    AUDIT_FILE,
     AuditAction,
     AuditEvent,
     AuditOutcome,
@@ -25,7 +25,7 @@ READ = (AuditEvent.ACCESS, AuditAction.READ, AuditOutcome.SUCCESS)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / FILE
+    path = tmp_path / AUDIT_FILE
     trail = AuditTrail(path)
     for number in range(5):
         trail.record(*READ, user=f"user {number}")
@@ -132,7 +132,7 @@ def record_many(path: Path) -> None:
 
 
 def test_processes_write_one_chain(tmp_path: Path) -> None:
-    path = tmp_path / FILE
+    path = tmp_path / AUDIT_FILE
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=record_many, args=(path,)) for _ in range(3)]
     for worker in workers:

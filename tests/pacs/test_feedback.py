@@ -22,7 +22,7 @@ from tumorlens.inference.series.classifier import (
     SeriesClassifier,
     load_series_classifier,
 )
-from tumorlens.operations.audit import FILE, verify
+from tumorlens.operations.audit import AUDIT_FILE, verify
 from tumorlens.pacs.analysis import analysis_with
 from tumorlens.pacs.feedback import mark_series, marked_series, note_answers
 from tumorlens.pacs.queue import SeriesQueue
@@ -238,7 +238,7 @@ def test_marks_by_command_become_a_manifest(
     assert main([*command, "--remove"]) == 0
     assert main(export) == 0
     assert "No result is marked" in capsys.readouterr().err
-    trail = queue.folder / FILE
+    trail = queue.folder / AUDIT_FILE
     assert verify(trail).problem is None
     told = [json.loads(line) for line in trail.read_text().splitlines()]
     details = [line["detail"] for line in told]

@@ -14,6 +14,13 @@ from tumorlens.taxonomy import CLASSES, TumorClass
 from tumorlens.training.config import TrainingConfig
 
 
+def disc(radius: int, centre: tuple[int, int] = (128, 128)) -> NDArray[np.uint8]:
+    """Draw a disc of 255 on black, shape (256, 256); the centre is (column, row)."""
+    picture = np.zeros((256, 256), np.uint8)
+    cv2.circle(picture, centre, radius, 255, -1)
+    return picture
+
+
 def draw_person(number: int, size: int = 160) -> NDArray[np.uint8]:
     """Draw the head of one person: shape (size, size), uint8."""
     rng = np.random.default_rng(number)

@@ -51,6 +51,24 @@ class Postgres:
         self.stop()
         shutil.rmtree(self.folder)
 
+    def dump(self) -> bytes:
+        """Write the database down as SQL, as `pg_dump` does."""
+        return self._client("pg_dump", b"")
+
+    def restore(self, dump: bytes) -> None:
+        """Carry out what was written down, on an empty database."""
+        self._client("psql", dump, "-q", "-v", "ON_ERROR_STOP=1")
+
+    def _client(self, name: str, sent: bytes, *options: str) -> bytes:
+        program = _program(name)
+        if program is None:
+            pytest.skip(f"{name} is not installed (apt install postgresql-client)")
+        place = ("-h", str(self.folder), "-U", "lens", "-d", "postgres")
+        ran = subprocess.run(
+            [program, *place, *options], input=sent, stdout=subprocess.PIPE, check=True
+        )
+        return ran.stdout
+
     def database(self) -> str:
         """Empty the database; return its URL."""
         from sqlalchemy import create_engine, text

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydicom import Dataset
 from pydicom.uid import generate_uid
+from websockets.sync.server import ServerConnection, serve
 
 JSON = "application/dicom+json"
 STATE, TRANSACTION = "00741000", "00081195"
@@ -52,6 +53,8 @@ class UpsServer:
         Whether it heeds what is searched for.
     authorization
         Value of the header without which it lets nobody in; empty for everybody.
+    channel
+        Address of the channel of events; empty where it tells nobody of events.
     """
 
     url: str = ""
@@ -60,6 +63,9 @@ class UpsServer:
     lose_claims: int = 0
     filters: bool = True
     authorization: str = ""
+    channel: str = ""
+    listeners: list[ServerConnection] = field(default_factory=list)
+    subscribed: dict[str, set[str]] = field(default_factory=dict)
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     def schedule(
@@ -92,6 +98,21 @@ class UpsServer:
     def reason(self, uid: str) -> str:
         (progress,) = self.steps[uid][PROGRESS]["Value"]
         return str(Dataset.from_json(progress).ReasonForCancellation)
+
+    def request_cancel(self, uid: str) -> None:
+        """Ask whoever is told of a step to cancel it, as another station does."""
+        event = Dataset()
+        event.EventTypeID = 2
+        event.ReasonForCancellation = "Drawn^Head came back"
+        text = json.dumps(
+            {"00001000": {"vr": "UI", "Value": [uid]}, **event.to_json_dict()}
+        )
+        for listener in self.listeners:
+            assert listener.request is not None
+            title = listener.request.path.rsplit("/", 1)[1]
+            if uid in self.subscribed.get(title, ()):
+                listener.send("no event at all")
+                listener.send(text)
 
     # --- what it answers: status, and what is shown ---
 
@@ -169,6 +190,33 @@ def _matches(query: dict[str, list[str]], key: str, *elements: Any) -> bool:
 
 
 @contextmanager
+def telling(held: UpsServer) -> Iterator[None]:
+    """Serve the channel of events of a worklist, while the block runs."""
+
+    def listen(listener: ServerConnection) -> None:
+        assert listener.request is not None
+        given = listener.request.headers.get("Authorization", "")
+        if given == held.authorization:
+            held.listeners.append(listener)
+            for _ in listener:
+                """Nobody says anything here."""
+            held.listeners.remove(listener)
+
+    with serve(listen, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        held.channel = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        try:
+            yield
+        finally:
+            held.channel = ""
+            for listener in list(held.listeners):
+                listener.close()
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def serve_ups() -> Iterator[UpsServer]:
     """Serve a worklist on a free port of this machine."""
     held = UpsServer()
@@ -190,6 +238,12 @@ def serve_ups() -> Iterator[UpsServer]:
                 return held.found(query) if self.command == "GET" else (405, None)
             if places[0] not in held.steps:
                 return 404, None
+            if self.command == "POST" and places[1:2] == ["subscribers"]:
+                if not held.channel:
+                    return 501, None
+                held.subscribed.setdefault(places[2], set()).add(places[0])
+                self.content_location = f"{held.channel}/subscribers/{places[2]}"
+                return 201, None
             if self.command == "GET":
                 step = held.steps[places[0]]
                 return 200, [{k: v for k, v in step.items() if k != TRANSACTION}]
@@ -203,11 +257,15 @@ def serve_ups() -> Iterator[UpsServer]:
                 return held.changed(places[0], change, transaction)
             return 404, None
 
+        content_location = ""
+
         def do_GET(self) -> None:
             with held.guard:
                 status, shown = self.handle_one()
             data = b"" if shown is None else json.dumps(shown).encode()
             self.send_response(status)
+            if self.content_location:
+                self.send_header("Content-Location", self.content_location)
             if data:
                 self.send_header("Content-Type", JSON)
             self.send_header("Content-Length", str(len(data)))

@@ -64,6 +64,13 @@ def test_the_fullest_folder_comes_first(house: Any, package: Path) -> None:
     ]
 
 
+def test_lines_of_all_files_are_counted(house: Any, tmp_path: Path) -> None:
+    (tmp_path / "room").mkdir()
+    (tmp_path / "one.py").write_text("x = 1\n\ny = 2\n")
+    (tmp_path / "room" / "two.py").write_text("z = 3")
+    assert house.line_count(tmp_path) == 4
+
+
 def test_importers_are_found_wherever_the_import_stands(
     house: Any, package: Path
 ) -> None:

@@ -53,10 +53,32 @@ assert np.isfinite(maps).all() and maps.shape[0] == 2
 """
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
+RUN = """
+import sys
+from pathlib import Path
+from tests.samples.heads import TINY, draw_people
+from dataclasses import replace
+from tumorlens.training.dataset import load_samples
+from tumorlens.training.fit import fit
+from tumorlens.training.held_out import infer
+
+folder = Path(sys.argv[1])
+samples, _ = load_samples(draw_people(folder, 20))
+# Eleven to validate on, which two devices cannot share evenly.
+found = fit(replace(TINY, steps_per_epoch=3), samples[:9], samples[9:], folder)
+print("loss", found.history[0]["loss"])
+print("logits", float(infer(found.model, samples[9:], TINY.size)["logits"].sum()))
+"""
+
+
+def run(*words: object, devices: int = 1) -> subprocess.CompletedProcess[str]:
     """Run Python in a process whose Keras computes with JAX."""
     pytest.importorskip("jax")
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
+    quiet = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+    }
     return subprocess.run(
         [sys.executable, *map(str, words)],
         env={**os.environ, **quiet, "KERAS_BACKEND": "jax"},
@@ -91,3 +113,18 @@ def test_an_epoch_on_jax_ends_in_a_bundle_that_serves(
 def test_a_step_on_jax_moves_every_weight_of_every_head() -> None:
     ended = run("-c", STEP)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_devices_share_a_batch_and_learn_the_same(tmp_path: Path) -> None:
+    figures = []
+    for devices in (1, 2):
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        ended = run("-c", RUN, folder, devices=devices)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        told = "Each batch is shared out over 2 devices." in ended.stdout
+        assert told == (devices == 2)
+        lines = [line.split() for line in ended.stdout.splitlines()]
+        figures.append([float(x[1]) for x in lines if x and x[0] in ("loss", "logits")])
+    assert len(figures[0]) == 2
+    assert figures[1] == pytest.approx(figures[0], rel=1e-3, abs=1e-4)

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.samples.discs import disc
+from tests.samples.heads import disc
 from tumorlens.data.manifest import Record, read_manifest
 from tumorlens.errors import DatasetError
 from tumorlens.imaging.study import MRSequence

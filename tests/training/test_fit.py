@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
@@ -11,7 +12,9 @@ from tests.samples.heads import TINY
 from tumorlens.data.manifest import read_manifest
 from tumorlens.errors import SettingError, TrainingError
 from tumorlens.taxonomy import TumorClass
+from tumorlens.training import fit as fit_module
 from tumorlens.training.batches import BatchStream
+from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import load_samples, sampling_weights
 from tumorlens.training.fit import (
     BEST_WEIGHTS,
@@ -22,6 +25,7 @@ from tumorlens.training.fit import (
     training_stream,
     validation_score,
 )
+from tumorlens.training.held_out import infer
 from tumorlens.training.networks.registry import find_network
 from tumorlens.training.weights import count_normalisation, load_weights
 
@@ -79,6 +83,31 @@ def test_the_loss_falls_on_drawn_heads(sets, tmp_path):
     assert losses[-1] < losses[0]
     assert (tmp_path / "log.csv").read_text().count("\n") == 7
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_what_bfloat16_taught_is_served_in_float32(sets, tmp_path):
+    config = replace(SMALL, epochs=1, precision="bfloat16")
+    found = fit(config, *sets, tmp_path, say=lambda _: None)
+    policies = {layer.dtype_policy.name for layer in found.model.layers}
+    assert policies == {"float32"} == {keras.config.dtype_policy().name}
+    mixed = fit_module.build_first(config)
+    load_weights(mixed, tmp_path / BEST_WEIGHTS)
+    served, taught = (
+        infer(model, sets[1], config.size)["logits"] for model in (found.model, mixed)
+    )
+    np.testing.assert_allclose(taught, served, atol=0.02 * np.abs(served).max())
+    assert (taught != served).any()
+
+
+@pytest.mark.parametrize("name", ["evidence-net-sequences", "cnn3d"])
+def test_heads_answer_in_float32_whatever_the_precision(name):
+    config = TrainingConfig(network=name, precision="bfloat16")
+    network = replace(find_network(name), initialise=None)
+    with fit_module._arithmetic(config):
+        model = network.build(None)
+    assert {str(output.dtype) for output in model.outputs} == {"float32"}
+    assert model.get_layer(network.last_convolution).compute_dtype == "bfloat16"
+    assert {str(item.dtype) for item in model.trainable_variables} == {"float32"}
 
 
 def test_a_patient_on_both_sides_is_refused(sets, tmp_path):

@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from tests.samples.uploads import form
-from tumorlens.operations.audit import FILE, verify
+from tumorlens.operations.audit import AUDIT_FILE, verify
 from tumorlens.web.audit import EVENTS
 from tumorlens.web.uploads.store import Store
 
@@ -67,7 +67,7 @@ def test_what_is_done_with_results_is_recorded(
     client.post("/login", data={"token": planted})
     client.post("/login", data={"token": token})
     client.get("/healthz")
-    path = store.folder / FILE
+    path = store.folder / AUDIT_FILE
     assert verify(path).problem is None
     events = [json.loads(line) for line in path.read_text().splitlines()]
     found = [

@@ -61,6 +61,25 @@ def test_who_has_had_least_goes_first() -> None:
     assert order == ["short", "long"]
 
 
+def test_waits_are_told_while_they_last_and_afterwards() -> None:
+    queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=60.0)
+
+    def work(place: Place) -> None:
+        with place.turn():
+            pass
+
+    with queue.admit("a") as first, queue.admit("b") as second:
+        assert queue.oldest_seconds == 0.0
+        with first.turn():
+            thread = threading.Thread(target=work, args=(second,))
+            thread.start()
+            while not (seen := queue.oldest_seconds):
+                time.sleep(0.001)
+        thread.join(PATIENCE_SECONDS)
+        assert queue.oldest_seconds == 0.0
+        assert first.waited_seconds < seen < second.waited_seconds
+
+
 def test_an_upload_gets_no_turn_after_its_time() -> None:
     queue = InferenceQueue(lanes=1, length=9, client_limit=9, seconds=0.0)
     with (

@@ -391,17 +391,21 @@ def test_a_request_is_one_line_and_says_nothing_of_patients(
             headers={"X-Request-ID": planted, "User-Agent": planted},
         )
         result = judged.json["predictions"][0]["links"]["self"]
+        sent = server.post("/api/v1/scans", (f"{planted}.nii", b"no scan"))
         answers = [
             judged,
             server.post("/analyses", (f"{planted}.png", b"no picture")),
-            server.post("/api/v1/scans", (f"{planted}.nii", b"no scan")),
+            sent,
             server.get(result),
             server.get(f"/api/v1/predictions/{planted}"),
             server.get(f"/{planted}?patient={planted}", Cookie=planted),
             server.ask(planted, "/", None, {}),
             server.get("/healthz"),
             server.raw(f"GET /{planted}\r\n\r\n".encode()),
+            server.get(sent.json["links"]["self"]),
         ]
+        while answers[-1].json.get("state") != "failed":
+            answers.append(server.get(sent.json["links"]["self"]))
         metrics = server.get("/metrics")
         assert planted.encode() not in metrics.data
         server.process.send_signal(signal.SIGTERM)
@@ -419,4 +423,8 @@ def test_a_request_is_one_line_and_says_nothing_of_patients(
     assert planted not in out + errors
     # Who knows the id of a result may see it.
     assert result.rsplit("/", 1)[1] not in out + errors
+    assert sent.json["id"] not in out + errors
+    (series,) = [line for line in lines if line["event"] == "series"]
+    assert series["outcome"] == "failed"
+    assert series["job"] == by_id[sent.headers["X-Request-ID"]]["job"]
     assert by_id[judged.headers["X-Request-ID"]]["route"] == PREDICTIONS

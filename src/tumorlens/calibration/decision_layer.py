@@ -151,13 +151,13 @@ def _paying_level(values: NDArray[np.float64], answers: _Answers) -> float | Non
     most = float(weights[~right].sum() / weights.sum())
     allowed = MOST_RIGHT_LOST * weights[right].sum()
     for level in np.unique(values[values > 0.0])[::-1]:
-        held = values >= level
-        if weights[held & right].sum() > allowed:
+        held_out = values >= level
+        if weights[held_out & right].sum() > allowed:
             break
-        patients = len(np.unique(answers.rows[held]))
+        patients = len(np.unique(answers.rows[held_out]))
         if patients < _FEWEST_PATIENTS:
             continue
-        caught = float(weights[held & ~right].sum() / weights[held].sum())
+        caught = float(weights[held_out & ~right].sum() / weights[held_out].sum())
         low = _wilson_low(caught, patients)
         if low > most:
             best, most = float(level), low
@@ -218,17 +218,17 @@ class DecisionLayer:
     cells: CellCalibration | None
     sequence_head: SequenceHead | None = None
 
-    def probabilities(self, held: HeldOut) -> NDArray[np.float64]:
+    def probabilities(self, held_out: HeldOut) -> NDArray[np.float64]:
         """Calibrated probabilities of what a decision can name, shape (N, 4 or 5)."""
-        return _probabilities(held, self.calibration, self.sequence_head)
+        return _probabilities(held_out, self.calibration, self.sequence_head)
 
-    def check(self, held: HeldOut) -> dict[str, Any]:
+    def check(self, held_out: HeldOut) -> dict[str, Any]:
         """Say how good the decisions are on other patients."""
-        held = held.take(held.labels >= 0)
-        probabilities, labels = self.probabilities(held), held.decided
+        held_out = held_out.take(held_out.labels >= 0)
+        probabilities, labels = self.probabilities(held_out), held_out.decided
         return {
             "slices": len(labels),
-            "patients": len({row.group for row in held.records}),
+            "patients": len({row.group for row in held_out.records}),
             "accuracy": float((probabilities.argmax(axis=1) == labels).mean()),
             "calibration_error": calibration_error(probabilities, labels),
             "operating_points": {
@@ -314,95 +314,101 @@ def unfitted_layer(network: Network, cells: int) -> DecisionLayer:
 
 
 def fit_decision_layer(
-    held: HeldOut, brain_shares: NDArray[np.float64] | None
+    held_out: HeldOut, brain_shares: NDArray[np.float64] | None
 ) -> DecisionLayer:
     """Fit calibration, thresholds, prediction sets and rules.
 
     Parameters
     ----------
-    held
+    held_out
         Outputs on patients who did not train the network. Slices of which it is
         not known what they show fit nothing.
     brain_shares
         Shape (N,), 0 to 1: how much brain each of its slices shows; see
-        `tumorlens.imaging.preprocess.slice`. None for whole scans.
+        `tumorlens.imaging.preprocess.slice`. None for whole series.
     """
-    is_labelled = held.labels >= 0
-    held = held.take(is_labelled)
+    is_labelled = held_out.labels >= 0
+    held_out = held_out.take(is_labelled)
     if brain_shares is not None:
         brain_shares = brain_shares[is_labelled]
-    groups = [row.group for row in held.records]
-    head = fit_sequence_head(held)
+    groups = [row.group for row in held_out.records]
+    head = fit_sequence_head(held_out)
     sources = [
         row.source if head is None else f"{row.source} {sequence_word(row.sequence)}"
-        for row in held.records
+        for row in held_out.records
     ]
-    names: tuple[Finding, ...] = held.own_classes or FINDINGS
+    names: tuple[Finding, ...] = held_out.own_classes or FINDINGS
     calibration = fit_calibration(
-        held.logits, held.evidence, held.labels, sources, names
+        held_out.logits, held_out.evidence, held_out.labels, sources, names
     )
-    if head is not None and held.sequence is not None:
+    if head is not None and held_out.sequence is not None:
         calibration = fit_sequence_bias(
             calibration,
-            held.logits,
-            _pooled(held, calibration),
-            head.probabilities(held.sequence),
-            held.labels,
+            held_out.logits,
+            _pooled(held_out, calibration),
+            head.probabilities(held_out.sequence),
+            held_out.labels,
             sources,
         )
-    probabilities = _probabilities(held, calibration, head)
+    probabilities = _probabilities(held_out, calibration, head)
     return DecisionLayer(
         calibration,
         fit_slice_points(
             1.0 - probabilities[:, clear_places(names)].sum(axis=1),
             # Only tumour or none counts there.
-            np.where(held.shows_tumor, NO_TUMOR_INDEX - 1, NO_TUMOR_INDEX)
-            if held.own_classes
-            else held.decided,
-            held.records,
-            held.outlined.mean(axis=(1, 2)),
+            np.where(held_out.shows_tumor, NO_TUMOR_INDEX - 1, NO_TUMOR_INDEX)
+            if held_out.own_classes
+            else held_out.decided,
+            held_out.records,
+            held_out.outlined.mean(axis=(1, 2)),
             by_sequence=head is not None,
         ),
         fit_prediction_sets(
-            probabilities, held.decided, groups, held.own_classes or DECIDED
+            probabilities, held_out.decided, groups, held_out.own_classes or DECIDED
         ),
-        _fit_rules(held, calibration, probabilities, brain_shares),
-        fit_cells(held.evidence, held.outlined, held.labels, clear_places(names)),
+        _fit_rules(held_out, calibration, probabilities, brain_shares),
+        fit_cells(
+            held_out.evidence, held_out.outlined, held_out.labels, clear_places(names)
+        ),
         head,
     )
 
 
 def _fit_rules(
-    held: HeldOut,
+    held_out: HeldOut,
     calibration: Calibration,
     probabilities: NDArray[np.float64],
     brain_shares: NDArray[np.float64] | None,
 ) -> Rules:
-    spots = _pooled(held, calibration)
-    groups = [row.group for row in held.records]
-    names = held.own_classes or CLASSES
-    whole, local = (class_view(softmax(head), names) for head in (held.logits, spots))
+    spots = _pooled(held_out, calibration)
+    groups = [row.group for row in held_out.records]
+    names = held_out.own_classes or CLASSES
+    whole, local = (
+        class_view(softmax(head), names) for head in (held_out.logits, spots)
+    )
     rules = fit_rules(
-        *(whole, local, probabilities, held.decided, groups, brain_shares), names
+        *(whole, local, probabilities, held_out.decided, groups, brain_shares), names
     )
     # Without an evidence head there is nobody to disagree with.
-    return replace(rules, head_disagreement=None) if held.evidence is None else rules
+    return (
+        replace(rules, head_disagreement=None) if held_out.evidence is None else rules
+    )
 
 
 def _probabilities(
-    held: HeldOut, calibration: Calibration, head: SequenceHead | None
+    held_out: HeldOut, calibration: Calibration, head: SequenceHead | None
 ) -> NDArray[np.float64]:
     shares = None
-    if head is not None and held.sequence is not None:
-        shares = head.probabilities(held.sequence)
+    if head is not None and held_out.sequence is not None:
+        shares = head.probabilities(held_out.sequence)
     findings = calibrated_probabilities(
-        held.logits, _pooled(held, calibration), calibration, shares
+        held_out.logits, _pooled(held_out, calibration), calibration, shares
     )
-    return decided_view(findings, held.own_classes or CLASSES)
+    return decided_view(findings, held_out.own_classes or CLASSES)
 
 
-def _pooled(held: HeldOut, calibration: Calibration) -> NDArray[np.float32]:
-    if held.evidence is None:
-        return np.zeros_like(held.logits)
-    clear = clear_places(held.own_classes or CLASSES)
-    return pool_evidence(held.evidence, calibration.evidence_cells, clear)
+def _pooled(held_out: HeldOut, calibration: Calibration) -> NDArray[np.float32]:
+    if held_out.evidence is None:
+        return np.zeros_like(held_out.logits)
+    clear = clear_places(held_out.own_classes or CLASSES)
+    return pool_evidence(held_out.evidence, calibration.evidence_cells, clear)

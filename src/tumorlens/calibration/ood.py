@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from tumorlens.data.ood_pictures import CT_FLAG, DRAWN_CT, Outlier
+from tumorlens.data.ood_pictures import CT_FLAG, DRAWN_CT, OodSample
 from tumorlens.data.skull_stripping import AIR
 from tumorlens.imaging.preprocess.slice import (
     disc,
@@ -204,7 +204,9 @@ Square = NDArray[np.uint8]
 Picture = NDArray[np.float32]
 
 
-def drawn_tomograms(samples: Sequence[Sample], count: int, seed: int) -> list[Outlier]:
+def drawn_tomograms(
+    samples: Sequence[Sample], count: int, seed: int
+) -> list[OodSample]:
     """Draw CT from slices that train.
 
     Parameters
@@ -223,7 +225,7 @@ def drawn_tomograms(samples: Sequence[Sample], count: int, seed: int) -> list[Ou
     ]
     rows = np.random.default_rng((seed, len(brains))).permutation(len(brains))[:count]
     return [
-        Outlier(DRAWN_CT, draw_tomogram(*brains[row], (seed, row)))
+        OodSample(DRAWN_CT, draw_tomogram(*brains[row], (seed, row)))
         for row in map(int, rows)
     ]
 

@@ -145,45 +145,44 @@ def _thirds(
 
 def measured_shares(
     cleared: NDArray[np.bool_],
-    records: Sequence[Record],
+    patients: Sequence[str],
+    words: Sequence[str],
     groups: Mapping[str, NDArray[np.bool_]],
-    *,
-    by_sequence: bool,
 ) -> dict[str, dict[str, MeasuredShare]]:
     """Measure what a threshold finds and costs, every patient weighed alike.
 
     Parameters
     ----------
     cleared
-        Shape (N,): whether a slice is called free of tumour.
-    records
-        N records.
+        Shape (N,): whether a slice or series is called free of tumour.
+    patients
+        N group keys.
+    words
+        N words of MR sequences, each of which is measured by itself too; empty for
+        those of which it is not known, or not asked.
     groups
         Masks of `slice_groups`.
-    by_sequence
-        Whether to measure each MR sequence by itself too.
 
     Returns
     -------
     dict
-        By sequence, ``all`` first, then by group: of lesions the share that is not
+        Shares by sequence, ``all`` first, then group: of lesions the share that is not
         called free of tumour, of the others the share that is.
     """
-    patients = Resampling([row.group for row in records])
-    words = np.array([sequence_word(row.sequence) for row in records])
-    parts = {ALL_SEQUENCES: np.ones(len(records), bool)}
-    if by_sequence:
-        parts |= {str(word): words == word for word in np.unique(words) if word}
+    draws = Resampling(patients)
+    of_sequence = np.asarray(words)
+    parts = {ALL_SEQUENCES: np.ones(len(patients), bool)}
+    parts |= {str(word): of_sequence == word for word in np.unique(of_sequence) if word}
     shares: dict[str, dict[str, MeasuredShare]] = {}
     for word, part in parts.items():
         for name, group in groups.items():
             rows = group & part
-            share = patients.share_by_patient(
+            share = draws.share_by_patient(
                 ~cleared if name in _SENSITIVITIES else cleared, rows
             )
             if share is not None:
                 shares.setdefault(word, {})[name] = MeasuredShare(
-                    **share, slices=int(rows.sum()), patients=patients.count(rows)
+                    **share, slices=int(rows.sum()), patients=draws.count(rows)
                 )
     return shares
 
@@ -211,7 +210,7 @@ def check_both_kinds(
     if tumor.all() or not tumor.any():
         kind = "free of tumour" if tumor.any() else "with a tumour"
         raise TrainingError(
-            f"None of the {len(labels)} slices or scans to calibrate on is {kind}.",
+            f"None of the {len(labels)} slices or series to calibrate on is {kind}.",
             hint,
         )
 
@@ -247,18 +246,18 @@ def fit_operating_points(
     Raises
     ------
     TrainingError
-        From `check_both_kinds`.
+        Where `check_both_kinds` raises it.
     """
     check_both_kinds(labels)
     tumor = labels != NO_TUMOR_INDEX
     wanted = tumor if lesions is None or not (lesions & tumor).any() else lesions
-    found, cleared = (
+    tumors, tumor_free = (
         _PatientShares(p_tumor[rows], np.asarray(patients)[rows])
         for rows in (wanted, ~tumor)
     )
-    screening = min(found.quantile(1.0 - SCREENING_SENSITIVITY), HIGHEST_THRESHOLD)
+    screening = min(tumors.quantile(1.0 - SCREENING_SENSITIVITY), HIGHEST_THRESHOLD)
     options = np.unique(p_tumor)
-    youden = cleared.below(options) - found.below(options)
+    youden = tumor_free.below(options) - tumors.below(options)
     balanced = float(options[int(np.argmax(youden))])
     return {
         name: OperatingPoint(
@@ -291,7 +290,7 @@ def fit_slice_points(
     records, areas
         The same as for `slice_groups`.
     by_sequence
-        The same as for `measured_shares`.
+        Whether to measure each MR sequence by itself too.
 
     Returns
     -------
@@ -301,14 +300,14 @@ def fit_slice_points(
     """
     groups = slice_groups(records, areas)
     lesions = groups.get(LARGE, groups.get(LABELLED))
-    points = fit_operating_points(
-        p_tumor, labels, [row.group for row in records], lesions
-    )
+    patients = [row.group for row in records]
+    words = [sequence_word(row.sequence) if by_sequence else "" for row in records]
+    points = fit_operating_points(p_tumor, labels, patients, lesions)
     return {
         name: replace(
             point,
             measured=measured_shares(
-                p_tumor < point.threshold, records, groups, by_sequence=by_sequence
+                p_tumor < point.threshold, patients, words, groups
             ),
         )
         for name, point in points.items()

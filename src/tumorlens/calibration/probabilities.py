@@ -1,4 +1,4 @@
-"""Honest probabilities and prediction sets, fitted on validation patients."""
+"""Calibrated probabilities and prediction sets, fitted on validation patients."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def fit_sequence_bias(
     return unpack(minimize(loss, start, method="L-BFGS-B").x)
 
 
-def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
+def fit_sequence_head(held_out: HeldOut) -> SequenceHead | None:
     """Fit the temperature of a sequence head (Guo et al. 2017, arXiv:1706.04599).
 
     Every source and sequence weighs alike: a large set is not to decide how sure the
@@ -190,7 +190,7 @@ def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
 
     Parameters
     ----------
-    held
+    held_out
         Outputs on patients who did not train the network. Sequences that none shows
         are not measured.
 
@@ -200,17 +200,17 @@ def fit_sequence_head(held: HeldOut) -> SequenceHead | None:
         None for a network without one, or where no slice's sequence is known.
     """
     is_learned = np.array(
-        [row.sequence in LEARNED_SEQUENCES for row in held.records], bool
+        [row.sequence in LEARNED_SEQUENCES for row in held_out.records], bool
     )
-    if held.sequence is None or not is_learned.any():
+    if held_out.sequence is None or not is_learned.any():
         return None
-    rows = [row for row, kept in zip(held.records, is_learned, strict=True) if kept]
+    rows = [row for row, kept in zip(held_out.records, is_learned, strict=True) if kept]
     keys = [(row.source, row.sequence) for row in rows]
     counts = Counter(keys)
     weights = np.array([1.0 / counts[key] for key in keys])
     weights /= weights.sum()
     truth = [LEARNED_SEQUENCES.index(row.sequence) for row in rows if row.sequence]
-    outputs = held.sequence[is_learned]
+    outputs = held_out.sequence[is_learned]
 
     def loss(log_scale: float) -> float:
         head = SequenceHead(LEARNED_SEQUENCES, float(np.exp(log_scale)))

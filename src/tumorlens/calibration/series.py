@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from tumorlens.data.manifest import Record
-from tumorlens.data.series import ScanRecord
+from tumorlens.data.series import SeriesRecord
 from tumorlens.errors import DatasetError, TrainingError
 from tumorlens.imaging.geometry import (
     Volume,
@@ -115,7 +115,7 @@ def drawn_outline(
     if not drawn.any():
         raise DatasetError(
             f"The outline of {series.slices[0].source} is empty on its slices.",
-            "Give an outline that was drawn on this scan.",
+            "Give an outline that was drawn on this series.",
         )
     return drawn
 
@@ -126,7 +126,7 @@ def _in_series(path: Path, series: Series) -> NDArray[np.bool_]:
     outline = volume_of(read_study(path).series[0])
     if volume is None or outline is None:
         raise DatasetError(
-            f"{path} or the scan it was drawn on is no regular stack of known place.",
+            f"{path} or the series it was drawn on is no regular stack of known place.",
             "Give both as volumes.",
         )
     return _nearest(outline, volume)
@@ -256,7 +256,7 @@ class ScoredSeries:
         Comparison of the lesion with the drawn one; None without an outline.
     """
 
-    record: ScanRecord
+    record: SeriesRecord
     fold: int
     views: tuple[View, ...]
     outlines: OutlineFit | None
@@ -284,7 +284,7 @@ def fold_bundles(folder: Path) -> dict[int, Path]:
 
 
 def deal_series(
-    series_list: Sequence[ScanRecord], records: Iterable[Record], folds: Sequence[int]
+    series_list: Sequence[SeriesRecord], records: Iterable[Record], folds: Sequence[int]
 ) -> list[int]:
     """Say for each series which fold's network judges it.
 
@@ -323,7 +323,7 @@ def deal_series(
         patient_folds = folds_of_patients.get(record.patient) or dealt[record.patient]
         if len(patient_folds) > 1 or not patient_folds <= set(folds):
             raise DatasetError(
-                f"The patient of scan {record.name!r} is in the folds "
+                f"The patient of series {record.name!r} is in the folds "
                 f"{sorted(patient_folds)}; "
                 f"there are bundles for {sorted(folds)}.",
                 "Give the manifest that the folds were trained with.",
@@ -334,7 +334,7 @@ def deal_series(
 
 def score_series(
     bundles: Mapping[int, Path],
-    series_list: Sequence[ScanRecord],
+    series_list: Sequence[SeriesRecord],
     folds: Sequence[int],
     threads: int | None = None,
     say: Callable[[str], None] = print,
@@ -346,7 +346,7 @@ def score_series(
     bundles
         Folders by fold.
     series_list, folds
-        Series of `read_scans`, and the fold of each of `deal_series`.
+        Series of `read_series_list`, and the fold of each of `deal_series`.
     threads
         The same as for `load_classifier`.
     say
@@ -370,16 +370,16 @@ def score_series(
         for number, record in enumerate(records, start=1):
             scored_series.append(network.score(record))
             if number % 20 == 0 or number == len(records):
-                say(f"Fold {fold}: {number} of {len(records)} scans.")
+                say(f"Fold {fold}: {number} of {len(records)} series.")
     return scored_series
 
 
-def _check_unseen(path: Path, series_list: Sequence[ScanRecord]) -> None:
+def _check_unseen(path: Path, series_list: Sequence[SeriesRecord]) -> None:
     trained = set(load_bundle(path).provenance.get("patients", {}).get("train", ()))
     for record in series_list:
         if record.patient in trained:
             raise DatasetError(
-                f"{path} was trained on the patient of scan {record.name!r}.",
+                f"{path} was trained on the patient of series {record.name!r}.",
                 "Give the manifest that the folds were trained with.",
             )
 
@@ -392,14 +392,16 @@ class _FoldNetwork:
         self._point = classifier.point(None)
         self._known: dict[Path, tuple[NDArray[np.float64], int]] = {}
 
-    def score(self, record: ScanRecord) -> ScoredSeries:
+    def score(self, record: SeriesRecord) -> ScoredSeries:
         if record.parts[0].place is None:
             views, outlines = self._whole(record)
         else:
             views, outlines = self._stack(record)
         return ScoredSeries(record, self._fold, views, outlines)
 
-    def _whole(self, record: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
+    def _whole(
+        self, record: SeriesRecord
+    ) -> tuple[tuple[View, ...], OutlineFit | None]:
         part = record.parts[0]
         (series, *others) = read_study(part.path).series
         if others:
@@ -419,7 +421,9 @@ class _FoldNetwork:
                 views.append(_view(self._see(other), slice_gap(other.slices)))
         return tuple(views), outlines
 
-    def _stack(self, record: ScanRecord) -> tuple[tuple[View, ...], OutlineFit | None]:
+    def _stack(
+        self, record: SeriesRecord
+    ) -> tuple[tuple[View, ...], OutlineFit | None]:
         outlines = None
         if not all(part.path in self._known for part in record.parts):
             slices = [read_study(part.path).slices[0] for part in record.parts]

@@ -82,14 +82,18 @@ class MatchedSlices:
             Their calibrated probability of any tumour.
         """
         odds = log_odds(p_tumor)
-        found: dict[tuple[str, str, str], dict[MRSequence, int]] = defaultdict(dict)
+        rows_by_place: dict[tuple[str, str, str], dict[MRSequence, int]] = defaultdict(
+            dict
+        )
         for place, row in enumerate(records):
             number = row.extra.get("slice")
             if not (row.patient and row.site and number) or row.label is None:
                 continue
             if row.sequence in LEARNED_SEQUENCES:
-                found[row.site, row.patient, number][row.sequence] = place
-        matched = {key: places for key, places in found.items() if len(places) > 1}
+                rows_by_place[row.site, row.patient, number][row.sequence] = place
+        matched = {
+            key: places for key, places in rows_by_place.items() if len(places) > 1
+        }
         there = {item for places in matched.values() for item in places}
         sequences = tuple(item for item in LEARNED_SEQUENCES if item in there)
         table = np.full((len(matched), len(sequences)), np.nan)
@@ -164,8 +168,8 @@ class MatchedSlices:
 
         start = np.array([*[1.0 / count] * count, 0.0])
         bounds = [(0.0, 10.0)] * count + [(-10.0, 10.0)]
-        found = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x.tolist()
-        return SequenceSum(chosen, tuple(found[:count]), found[count])
+        fitted = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x.tolist()
+        return SequenceSum(chosen, tuple(fitted[:count]), fitted[count])
 
     def odds_left_out(self, chosen: tuple[MRSequence, ...]) -> NDArray[np.float64]:
         """Judge every slice by a sum that was fitted without its hospital.
@@ -224,12 +228,12 @@ class MatchedSlices:
         return np.asarray(self.odds[:, places])
 
 
-def fit_study_model(held: HeldOut, layer: DecisionLayer) -> StudyModel | None:
+def fit_study_model(held_out: HeldOut, layer: DecisionLayer) -> StudyModel | None:
     """Fit the sums of all sets of sequences, and measure each on other hospitals.
 
     Parameters
     ----------
-    held
+    held_out
         Outputs on patients who did not train the network.
     layer
         Decision layer that makes them probabilities.
@@ -239,7 +243,9 @@ def fit_study_model(held: HeldOut, layer: DecisionLayer) -> StudyModel | None:
     StudyModel or None
         None where too few slices are at hand in several sequences.
     """
-    known = held.take(np.array([row.label in CLASSES for row in held.records], bool))
+    known = held_out.take(
+        np.array([row.label in CLASSES for row in held_out.records], bool)
+    )
     if not known.records:
         return None
     p_tumor = 1.0 - layer.probabilities(known)[:, NO_TUMOR_INDEX]

@@ -22,7 +22,7 @@ EXIT_PIPE_CLOSED = 141
 
 COMMANDS = {
     "predict": ("analysis", "Say what MRI slices show, how sure that is, and where."),
-    "scan": ("analysis", "Judge whole scans: volumes and series of slices."),
+    "scan": ("analysis", "Judge whole series: volumes, or folders of slices."),
     "study": ("analysis", "Judge all series of one study together."),
     "batch": ("scale", "Judge an archive, on one machine or a Ray cluster."),
     "query": ("scale", "Count an archive's results by month, scanner, series."),
@@ -45,13 +45,13 @@ COMMANDS = {
     "quantise": ("model", "Put a faster graph in int8 into a bundle."),
     "calibrate": ("model", "Fit and measure what a bundle says of whole series."),
     "evaluate": ("model", "Measure a model on held-out data."),
-    "compare-scans": ("model", "Measure models on whole scans, side by side."),
+    "compare-scans": ("model", "Measure models on whole series, side by side."),
     "baseline": ("model", "Measure how far brightness alone gets on a set."),
     "sequences": ("model", "Measure a model by MR sequence and on other lesions."),
 }
 """Name of each command, the folder of its group, and one line of help. A command's
-module and function have its name, with underscores; `data` is a group of commands
-and lies in the module `group`."""
+module and function have its name, with underscores; `data` is a group of commands,
+which its package holds."""
 
 
 class _LazyGroup(click.Group):
@@ -65,8 +65,8 @@ class _LazyGroup(click.Group):
             return None
         name = cmd_name.replace("-", "_")
         folder = COMMANDS[cmd_name][0]
-        module = "group" if name == folder else name
-        command = getattr(import_module(f"tumorlens.cli.{folder}.{module}"), name)
+        module = folder if name == folder else f"{folder}.{name}"
+        command = getattr(import_module(f"tumorlens.cli.{module}"), name)
         return command if isinstance(command, click.Command) else None
 
     def format_commands(

@@ -1,4 +1,4 @@
-"""A data set is checked for what makes its figures lie, and summed up.
+"""Audit of a data set: leaks, copies, wrong labels, dead files, and a summary.
 
 The findings are leaks between splits, copies, contradicting labels, unreadable files.
 """

@@ -526,7 +526,7 @@ def training_fingerprints(records: Sequence[Record], threads: int = 2) -> str:
         Everything that shaped the model: training and validation. Pictures
         that cannot be read, and blank ones, are left out.
     threads
-        That read pictures.
+        Number of threads that read pictures.
 
     Returns
     -------

@@ -30,7 +30,7 @@ def read_one_slice(path: Path) -> Study:
     ------
     InputError
         It cannot be read, or holds several slices: which of them the label speaks
-        of is not known, and those at the ends of a scan show no tumour.
+        of is not known, and those at the ends of a series show no tumour.
     """
     study = read_study(path)
     count = len(study.slices)

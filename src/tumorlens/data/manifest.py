@@ -141,7 +141,7 @@ def read_manifest(
     allow_unlabelled: bool = False,
     must_exist: bool = True,
     may_be_own: bool = False,
-    passed_over: Callable[[list[Path]], None] = lambda files: None,
+    report_skipped: Callable[[list[Path]], None] = lambda files: None,
 ) -> list[Record]:
     """Read a data set.
 
@@ -159,7 +159,7 @@ def read_manifest(
         Whether a row whose picture or mask is missing is an error.
     may_be_own
         Whether the column ``tumor`` may make the labels classes of a user's own.
-    passed_over
+    report_skipped
         Called with the files of a folder that are not listed, where there are
         any.
 
@@ -176,7 +176,7 @@ def read_manifest(
         If the data set cannot be used; names file, line and value.
     """
     if path.is_dir():
-        return _read_tree(path, passed_over)
+        return _read_tree(path, report_skipped)
     if not path.exists():
         raise MissingFileError(f"There is no manifest or folder at {path}.")
     records = _read_csv(path, allow_unlabelled, must_exist)
@@ -311,8 +311,8 @@ class _Reading:
             },
         )
 
-    def _error(self, line: int, what: str, mend: str) -> DatasetError:
-        return DatasetError(f"{self.path}, line {line}: {what}.", mend)
+    def _error(self, line: int, what: str, hint: str) -> DatasetError:
+        return DatasetError(f"{self.path}, line {line}: {what}.", hint)
 
     def _file(self, line: int, column: str, value: str) -> Path:
         file = self.path.parent / value.replace("\\", "/")
@@ -328,7 +328,7 @@ class _Reading:
         label = self.own.get(value) if self.own else parse_class(value)
         if label is None and (value or not (lesion or self.allow_unlabelled)):
             raise self._error(
-                line, f"the label {value!r} is no class", class_mend("Use")
+                line, f"the label {value!r} is no class", class_hint("Use")
             )
         return label
 
@@ -390,10 +390,12 @@ class _Reading:
         return int(value)
 
 
-def _read_tree(root: Path, passed_over: Callable[[list[Path]], None]) -> list[Record]:
-    files, others = read_class_folders(root)
-    if others:
-        passed_over(others)
+def _read_tree(
+    root: Path, report_skipped: Callable[[list[Path]], None]
+) -> list[Record]:
+    files, skipped_files = read_class_folders(root)
+    if skipped_files:
+        report_skipped(skipped_files)
     source = root.resolve().name
     return [
         Record(path, label, dicom_patient(path), split=split, source=source)
@@ -590,13 +592,13 @@ class ClassFolders(NamedTuple):
     ----------
     files
         At least one picture, sorted by path within each class.
-    passed_over
+    skipped_files
         Files with another ending, or beside the class folders; hidden ones do
         not count.
     """
 
     files: list[ClassFile]
-    passed_over: list[Path]
+    skipped_files: list[Path]
 
 
 def read_class_folders(root: Path) -> ClassFolders:
@@ -652,7 +654,7 @@ def _class_folders(folder: Path) -> list[tuple[Path, TumorClass]]:
     if unknown:
         raise DatasetError(
             f"{folder} holds folders that name no class: {unknown}.",
-            class_mend("Name them") + " Move others away.",
+            class_hint("Name them") + " Move others away.",
         )
     return [(child, label) for child, label in labels.items() if label is not None]
 
@@ -684,7 +686,7 @@ def _nothing(root: Path, named: bool, others: Sequence[Path]) -> DatasetError:
         )
     return DatasetError(
         f"{root} holds no pictures in folders named by class.",
-        class_mend("Name the folders"),
+        class_hint("Name the folders"),
     )
 
 
@@ -695,7 +697,7 @@ def first_names(files: Sequence[Path]) -> str:
     return f"{names} and {more:,} more" if more > 0 else names
 
 
-def class_mend(verb: str) -> str:
+def class_hint(verb: str) -> str:
     """Say how classes are written."""
     return (
         f"{verb} {', '.join(CLASSES)} or a common spelling of these, or list classes "

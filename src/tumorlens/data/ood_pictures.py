@@ -44,8 +44,8 @@ PHOTOGRAPHS = (
 
 
 @dataclass(frozen=True)
-class Outlier:
-    """A picture that must be refused.
+class OodSample:
+    """A picture that is no brain MRI, which teaches what to refuse.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ class Outlier:
     colorfulness: float = 0.0
 
 
-def draw_outliers(count: int, seed: int) -> list[Outlier]:
-    """Draw outliers of every kind.
+def draw_ood_samples(count: int, seed: int) -> list[OodSample]:
+    """Draw pictures of every kind.
 
     Parameters
     ----------
@@ -78,11 +78,11 @@ def draw_outliers(count: int, seed: int) -> list[Outlier]:
             rng = np.random.default_rng((seed, row, index))
             pixels = np.clip(draw(rng), 0.0, 255.0).astype(np.float32)
             tint = float(rng.uniform(0.05, 0.5)) if rng.random() < 0.2 else 0.0
-            pictures.append(Outlier(kind, pixels, tint))
+            pictures.append(OodSample(kind, pixels, tint))
     return pictures
 
 
-def photographs() -> list[Outlier]:
+def photographs() -> list[OodSample]:
     """Load the photographs that scikit-image ships, whole and in parts."""
     import skimage.data
 
@@ -107,7 +107,7 @@ def photographs() -> list[Outlier]:
             *(picture[rows, columns] for rows in half for columns in side),
         ]
         pictures += [
-            Outlier("photograph", np.ascontiguousarray(part), color * (row % 2))
+            OodSample("photograph", np.ascontiguousarray(part), color * (row % 2))
             for row, part in enumerate(parts)
         ]
     return pictures
@@ -299,7 +299,7 @@ DRAWN_CT = "drawn ct"
 """Kind of what `tumorlens.calibration.ood` draws."""
 
 
-def tomograms(records: Sequence[Record]) -> list[Outlier]:
+def tomograms(records: Sequence[Record]) -> list[OodSample]:
     """Read the pictures that a manifest flags as CT and that are no test's.
 
     Parameters
@@ -316,5 +316,5 @@ def tomograms(records: Sequence[Record]) -> list[Outlier]:
     for record in records:
         if record.flag == CT_FLAG and record.split != "test":
             slice_ = read_study(record.path).slices[0]
-            pictures.append(Outlier(CT_FLAG, slice_.pixels, slice_.colorfulness))
+            pictures.append(OodSample(CT_FLAG, slice_.pixels, slice_.colorfulness))
     return pictures

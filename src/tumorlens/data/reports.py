@@ -311,16 +311,16 @@ def _parts(text: str) -> tuple[str, str]:
         rf"(?:^|(?<=[.?!;\n])\s*)\s*({'|'.join(map(re.escape, names))})\s*:",
         re.IGNORECASE,
     )
-    found, concluded, place, name = [], [], 0, ""
+    findings, impressions, place, name = [], [], 0, ""
     for match in [*heading.finditer(text), None]:
         part = text[place : None if match is None else match.start()]
         if name in IMPRESSION_HEADINGS:
-            concluded.append(part)
+            impressions.append(part)
         elif name not in ASIDE_HEADINGS:
-            found.append(part)
+            findings.append(part)
         if match is not None:
             place, name = match.end(), match.group(1).lower()
-    return "\n".join(found), "\n".join(concluded)
+    return "\n".join(findings), "\n".join(impressions)
 
 
 def _read(text: str, is_of_sella: bool) -> _Reading:
@@ -671,11 +671,11 @@ def measure_labels(
         chosen = np.flatnonzero(rows)
         return share_figure(hits[chosen], [ids[row] for row in chosen])
 
-    found: dict[str, Any] = {}
+    by_finding: dict[str, Any] = {}
     for finding in sorted({truth for truth in truths if truth is not None}):
         of_it = np.array([truth == finding for truth in truths])
         said = np.array([label.finding == finding for label in made]) & is_sure
-        found[str(finding)] = {
+        by_finding[str(finding)] = {
             "count": int(of_it.sum()),
             "sure": share(is_sure, of_it),
             "found": share(said, of_it),
@@ -687,7 +687,7 @@ def measure_labels(
         "sure": share(is_sure, np.ones(len(judged), bool)),
         "right": share(is_right & ~is_open, is_sure),
         "read": share(~is_sure, is_open),
-        "findings": found,
+        "findings": by_finding,
         "wrong": [
             name
             for name, sure, right, left in zip(

@@ -17,7 +17,6 @@ LEARNED_SEQUENCES: tuple[MRSequence, ...] = (
 )
 """MR sequences in the order of the outputs of a network's sequence head."""
 
-_SHORT = {MRSequence.T1_CONTRAST: "T1C"}
 _SPELLINGS = {
     "t1": MRSequence.T1,
     "t1w": MRSequence.T1,
@@ -55,4 +54,4 @@ def sequence_word(sequence: MRSequence | None) -> str:
     """Name a sequence in a manifest, such as ``T1C``; empty for None."""
     if sequence is None:
         return ""
-    return _SHORT.get(sequence, sequence.value)
+    return sequence.word

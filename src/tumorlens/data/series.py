@@ -19,7 +19,8 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record, class_mend, dicom_patient
+from tumorlens.data.manifest import Record, class_hint, dicom_patient
+from tumorlens.data.sequences import parse_sequence, sequence_word
 from tumorlens.data.skull_stripping import strip_picture
 from tumorlens.data.sources import set_rows
 from tumorlens.errors import DatasetError, MissingFileError, OutputError
@@ -28,14 +29,15 @@ from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import MRSequence, Plane
 from tumorlens.taxonomy import TumorClass, parse_class
 
-COLUMNS = ("scan", "label", "patient", "source", "file", "slice", "mask", "gap_mm")
+_NEEDED = ("scan", "label", "patient", "source", "file", "slice", "mask", "gap_mm")
+COLUMNS = (*_NEEDED, "sequence")
 
 ANY_TUMOR = "tumor"
 """Label of a series with a tumour whose type is not known."""
 
 
 @dataclass(frozen=True)
-class ScanPart:
+class SeriesPart:
     """A file of a series.
 
     Parameters
@@ -56,7 +58,7 @@ class ScanPart:
 
 
 @dataclass(frozen=True)
-class ScanRecord:
+class SeriesRecord:
     """A series and what is known of it.
 
     Parameters
@@ -73,14 +75,17 @@ class ScanRecord:
         Parts in order of their places; one for a whole series.
     gap_mm
         Distance between neighbouring slices of a stack; None where not known.
+    sequence
+        MR sequence; None where not known.
     """
 
     name: str
     label: TumorClass | None
     patient: str
     source: str
-    parts: tuple[ScanPart, ...]
+    parts: tuple[SeriesPart, ...]
     gap_mm: float | None = None
+    sequence: MRSequence | None = None
 
     @property
     def tumor(self) -> bool:
@@ -93,14 +98,14 @@ class ScanRecord:
         return any(part.mask is not None for part in self.parts)
 
 
-def read_scans(path: Path) -> list[ScanRecord]:
+def read_series_list(path: Path) -> list[SeriesRecord]:
     """Read a list of series.
 
     Parameters
     ----------
     path
-        A CSV with the columns of `COLUMNS`; rows of one ``scan`` form a stack.
-        Paths are absolute, or relative to the CSV's folder.
+        A CSV with the columns of `COLUMNS`, the last of which may be missing; rows of
+        one ``scan`` form a stack. Paths are absolute, or relative to the CSV's folder.
 
     Raises
     ------
@@ -114,7 +119,7 @@ def read_scans(path: Path) -> list[ScanRecord]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
             missing = [
-                name for name in COLUMNS if name not in (reader.fieldnames or ())
+                name for name in _NEEDED if name not in (reader.fieldnames or ())
             ]
             if missing:
                 raise DatasetError(
@@ -129,40 +134,47 @@ def read_scans(path: Path) -> list[ScanRecord]:
         ) from error
     if not rows:
         raise DatasetError(f"{path} has no rows.", "Add one row for each file.")
-    return [_scan(path, name, rows_of_series) for name, rows_of_series in rows.items()]
+    return [
+        _series_record(path, name, rows_of_series)
+        for name, rows_of_series in rows.items()
+    ]
 
 
-def _scan(
+def _series_record(
     path: Path, name: str, rows: Sequence[tuple[int, dict[str, str]]]
-) -> ScanRecord:
+) -> SeriesRecord:
     line, first = rows[0]
+    same = ("label", "patient", "source", "gap_mm", "sequence")
     for other, row in rows:
-        if not row["patient"] or any(
-            row[key] != first[key] for key in ("label", "patient", "source", "gap_mm")
-        ):
+        if not row["patient"] or any(row.get(key) != first.get(key) for key in same):
             raise _error(
                 path, other, f"series {name!r} is of no patient, or of two kinds"
             )
     label = parse_class(first["label"])
     if label is None and first["label"] != ANY_TUMOR:
         raise _error(path, line, f"the label {first['label']!r} is no class")
+    word = first.get("sequence", "")
+    sequence = parse_sequence(word)
+    if word and sequence is None:
+        raise _error(path, line, f"the sequence {word!r} is not known")
     parts = [_part(path, other, row) for other, row in rows]
     places = [part.place for part in parts if part.place is not None]
     if len(set(places)) != len(parts) and len(parts) > 1:
         raise _error(
             path, line, f"the slices of series {name!r} have no places, or twice"
         )
-    return ScanRecord(
+    return SeriesRecord(
         name=name,
         label=label,
         patient=first["patient"],
         source=first["source"],
         parts=tuple(sorted(parts, key=lambda part: part.place or 0)),
         gap_mm=_gap(path, line, first["gap_mm"]),
+        sequence=sequence,
     )
 
 
-def _part(path: Path, line: int, row: dict[str, str]) -> ScanPart:
+def _part(path: Path, line: int, row: dict[str, str]) -> SeriesPart:
     file = path.parent / row["file"]
     mask = path.parent / row["mask"] if row["mask"] else None
     for item in (file, mask):
@@ -170,7 +182,7 @@ def _part(path: Path, line: int, row: dict[str, str]) -> ScanPart:
             raise _error(path, line, f"{str(item)!r} is not there")
     if row["slice"] and not row["slice"].isdecimal():
         raise _error(path, line, f"the slice {row['slice']!r} is no number")
-    return ScanPart(file, int(row["slice"]) if row["slice"] else None, mask)
+    return SeriesPart(file, int(row["slice"]) if row["slice"] else None, mask)
 
 
 def _gap(path: Path, line: int, text: str) -> float | None:
@@ -192,7 +204,7 @@ def _error(path: Path, line: int, what: str) -> DatasetError:
     )
 
 
-def write_scans(scans: Sequence[ScanRecord], path: Path) -> None:
+def write_series_list(records: Sequence[SeriesRecord], path: Path) -> None:
     """Write a list of series as CSV, paths absolute; an old file is replaced.
 
     Raises
@@ -204,23 +216,24 @@ def write_scans(scans: Sequence[ScanRecord], path: Path) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
-            for scan in scans:
-                for part in scan.parts:
-                    writer.writerow(_row(scan, part))
+            for record in records:
+                for part in record.parts:
+                    writer.writerow(_row(record, part))
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _row(scan: ScanRecord, part: ScanPart) -> tuple[object, ...]:
+def _row(record: SeriesRecord, part: SeriesPart) -> tuple[object, ...]:
     return (
-        scan.name,
-        scan.label or ANY_TUMOR,
-        scan.patient,
-        scan.source,
+        record.name,
+        record.label or ANY_TUMOR,
+        record.patient,
+        record.source,
         part.path.absolute(),
         "" if part.place is None else part.place,
         "" if part.mask is None else part.mask.absolute(),
-        "" if scan.gap_mm is None else scan.gap_mm,
+        "" if record.gap_mm is None else record.gap_mm,
+        sequence_word(record.sequence),
     )
 
 
@@ -241,19 +254,19 @@ _HEALTHY = ("t1_crop.nii.gz", "long_patient20_study2_T1W.nii.gz")
 _GLIOMA = ("TCGA-FG-6692_T1.nii.gz", "TCGA-FG-6692_T1Gd.nii.gz")
 
 
-def collect_scans(folder: Path) -> list[ScanRecord]:
+def collect_series(folder: Path) -> list[SeriesRecord]:
     """List the series of the known sets.
 
     Parameters
     ----------
     folder
-        Holds one or more of the sets in `SCAN_SOURCES`.
+        Holds one or more of the sets in `SERIES_SOURCES`.
 
     Returns
     -------
-    list of ScanRecord
-        T1 with and without contrast only; patients are named as in the manifest
-        of the slices.
+    list of SeriesRecord
+        T1 with and without contrast, and FLAIR; patients are named as in the
+        manifest of the slices.
 
     Raises
     ------
@@ -261,57 +274,99 @@ def collect_scans(folder: Path) -> list[ScanRecord]:
         If it holds none, or one that is not laid out as it should be.
     """
     records = [
-        scan
-        for name, read in SCAN_SOURCES.items()
+        record
+        for name, read in SERIES_SOURCES.items()
         if (folder / name).is_dir()
-        for scan in read(folder / name)
+        for record in read(folder / name)
     ]
     if not records:
         raise DatasetError(
-            f"{folder} holds none of the sets {', '.join(SCAN_SOURCES)}.",
+            f"{folder} holds none of the sets {', '.join(SERIES_SOURCES)}.",
             "Give the folder that holds their folders, or write the list by hand.",
         )
     return records
 
 
-def lgg_scans(folder: Path) -> Iterator[ScanRecord]:
-    """Read TCGA-LGG: each patient's whole series, and two made out of it.
+def lgg_series(folder: Path) -> Iterator[SeriesRecord]:
+    """Read TCGA-LGG's T1 with contrast: three series of each patient, see `_three`."""
+    columns = ("id", "patient", "slice", "mask_px", "gap_to_tumor_slice")
+    patients: dict[str, list[_Judged]] = defaultdict(list)
+    for row in set_rows(folder / "lgg.csv", *columns):
+        drawn = int(row["mask_px"]) > 0
+        part = SeriesPart(
+            folder / "images" / f"{row['id']}.jpg",
+            int(row["slice"]),
+            folder / "masks" / f"{row['id']}.png" if drawn else None,
+        )
+        is_free = int(row["gap_to_tumor_slice"]) >= FREE_OF_TUMOR
+        patients[row["patient"]].append((part, is_free))
+    for name, parts in patients.items():
+        yield from _three(f"lgg:{name}", "lgg", MRSequence.T1_CONTRAST, parts)
+
+
+def lgg_sequence_series(folder: Path) -> Iterator[SeriesRecord]:
+    """Read TCGA-LGG's FLAIR and T1 without contrast, as `lgg_series`."""
+    columns = ("file", "sequence", "patient", "slice", "mask")
+    series: dict[tuple[str, str], list[SeriesPart]] = defaultdict(list)
+    for row in set_rows(folder / "lgg_sequences.csv", *columns):
+        mask = folder / row["mask"] if row["mask"] else None
+        part = SeriesPart(folder / "images" / row["file"], int(row["slice"]), mask)
+        series[row["patient"], row["sequence"]].append(part)
+    for (name, word), parts in series.items():
+        drawn = [part.place or 0 for part in parts if part.mask is not None]
+        judged = [
+            (part, all(abs((part.place or 0) - x) >= FREE_OF_TUMOR for x in drawn))
+            for part in parts
+        ]
+        sequence = parse_sequence(word)
+        yield from _three(f"lgg:{name}", "lgg_sequences", sequence, judged)
+
+
+_Judged = tuple[SeriesPart, bool]
+"""A slice, and whether it is far enough from any outlined one to be free of tumour."""
+
+
+def _three(
+    patient: str,
+    source: str,
+    sequence: MRSequence | None,
+    slices: Sequence[_Judged],
+) -> Iterator[SeriesRecord]:
+    """Give a patient's whole series, and two made out of it.
 
     One keeps the tumour-free slices alone, the other also the two in the middle
     of the tumour: a tumour as thin as none in the set, without which a rule
     learns that tumours are thick. Slices keep their places, so that no run
     reaches across what was taken out.
     """
-    columns = ("id", "patient", "slice", "mask_px", "gap_to_tumor_slice")
-    patients = defaultdict(list)
-    for row in set_rows(folder / "lgg.csv", *columns):
-        patients[row["patient"]].append(row)
-    for name, rows in patients.items():
-        whole, free = [], []
-        for row in sorted(rows, key=lambda item: int(item["slice"])):
-            path = folder / "images" / f"{row['id']}.jpg"
-            drawn = int(row["mask_px"]) > 0
-            mask = folder / "masks" / f"{row['id']}.png" if drawn else None
-            whole.append(ScanPart(path, int(row["slice"]), mask))
-            if int(row["gap_to_tumor_slice"]) >= FREE_OF_TUMOR:
-                free.append(ScanPart(path, int(row["slice"])))
-        patient = f"lgg:{name}"
-        yield ScanRecord(patient, TumorClass.GLIOMA, patient, "lgg", tuple(whole))
-        if len(free) < LEAST_SLICES:
-            continue
-        label = TumorClass.NO_TUMOR
-        yield ScanRecord(f"{patient}:rest", label, patient, "lgg", tuple(free))
-        outlined = [part for part in whole if part.mask is not None]
-        if len(outlined) < 2:
-            continue
-        middle = len(outlined) // 2
-        thin = [replace(part, mask=None) for part in outlined[middle - 1 : middle + 1]]
-        parts = sorted([*free, *thin], key=lambda part: part.place or 0)
-        name, label = f"{patient}:thin", TumorClass.GLIOMA
-        yield ScanRecord(name, label, patient, "lgg_thin", tuple(parts))
+    ordered = sorted(slices, key=lambda item: item[0].place or 0)
+    whole = [part for part, _ in ordered]
+    free = [replace(part, mask=None) for part, is_free in ordered if is_free]
+    name = patient if source == "lgg" else f"{patient}:{sequence_word(sequence)}"
+
+    def record(
+        end: str, label: TumorClass, parts: Sequence[SeriesPart]
+    ) -> SeriesRecord:
+        of = f"{source}_thin" if end == ":thin" else source
+        return SeriesRecord(
+            f"{name}{end}", label, patient, of, tuple(parts), sequence=sequence
+        )
+
+    outlined = [part for part in whole if part.mask is not None]
+    if outlined:
+        yield record("", TumorClass.GLIOMA, whole)
+    if len(free) < LEAST_SLICES:
+        return
+    yield record(":rest", TumorClass.NO_TUMOR, free)
+    if len(outlined) < 2:
+        return
+    middle = len(outlined) // 2
+    thin = [replace(part, mask=None) for part in outlined[middle - 1 : middle + 1]]
+    parts = sorted([*free, *thin], key=lambda part: part.place or 0)
+    yield record(":thin", TumorClass.GLIOMA, parts)
 
 
-def cheng_scans(folder: Path) -> Iterator[ScanRecord]:
+def cheng_series(folder: Path) -> Iterator[SeriesRecord]:
     """Read the set of Cheng et al.: the slices that show one tumour in one plane."""
     columns = ("id", "class", "patient", "record", "plane")
     stacks = defaultdict(list)
@@ -322,56 +377,70 @@ def cheng_scans(folder: Path) -> Iterator[ScanRecord]:
             continue
         numbers = sorted(int(row["id"]) for row in rows)
         parts = [
-            ScanPart(
+            SeriesPart(
                 folder / "images" / f"{number}.jpg",
                 place,
                 folder / "masks" / f"{number}.png",
             )
             for place, number in enumerate(numbers)
         ]
-        yield ScanRecord(
+        yield SeriesRecord(
             f"cheng:{record}:{plane}:{label}",
             parse_class(label),
             f"cheng:{patient}",
             "cheng",
             tuple(parts),
             CHENG_GAP_MM,
+            MRSequence.T1_CONTRAST,
         )
 
 
-def volume_scans(folder: Path) -> Iterator[ScanRecord]:
+def volume_series(folder: Path) -> Iterator[SeriesRecord]:
     """Read the volumes that are T1 with or without contrast."""
+    t1 = MRSequence.T1
     for path in sorted(folder.iterdir()):
         stem = path.name.split(".")[0]
-        part = (ScanPart(path),)
+        part = (SeriesPart(path),)
         if path.name.startswith("IXI"):
             patient = f"ixi:{stem}"
-            yield ScanRecord(patient, TumorClass.NO_TUMOR, patient, "ixi", part)
+            clear = TumorClass.NO_TUMOR
+            yield SeriesRecord(patient, clear, patient, "ixi", part, sequence=t1)
         elif path.name in _HEALTHY:
             patient = f"volumes:{stem}"
-            yield ScanRecord(patient, TumorClass.NO_TUMOR, patient, "volumes", part)
+            clear = TumorClass.NO_TUMOR
+            yield SeriesRecord(patient, clear, patient, "volumes", part, sequence=t1)
         elif path.name in _GLIOMA:
-            patient = f"lgg:{stem.split('_')[0]}"
-            name = f"volumes:{stem}"
-            yield ScanRecord(name, TumorClass.GLIOMA, patient, "volumes", part)
+            patient, word = f"lgg:{stem.split('_')[0]}", stem.split("_")[1]
+            yield SeriesRecord(
+                f"volumes:{stem}",
+                TumorClass.GLIOMA,
+                patient,
+                "volumes",
+                part,
+                sequence=parse_sequence(word),
+            )
         elif path.name in _TUMOR:
-            outlined = ScanPart(path, mask=folder / _TUMOR[path.name])
+            outlined = SeriesPart(path, mask=folder / _TUMOR[path.name])
             name = f"volumes:{stem}"
-            yield ScanRecord(name, None, name, "volumes", (outlined,))
+            contrast = MRSequence.T1_CONTRAST
+            yield SeriesRecord(
+                name, None, name, "volumes", (outlined,), sequence=contrast
+            )
 
 
-def dicom_scans(folder: Path) -> Iterator[ScanRecord]:
+def dicom_series(folder: Path) -> Iterator[SeriesRecord]:
     """Read the series: a healthy volunteer, and a patient with a tumour."""
     volunteer, patient = folder / "volunteer", folder / "brainix"
+    t1 = MRSequence.T1
     if volunteer.is_dir():
-        name, part = "dicom:volunteer", ScanPart(volunteer)
-        whose = _patient_of(volunteer, name)
-        yield ScanRecord(name, TumorClass.NO_TUMOR, whose, "volumes", (part,))
+        name, part = "dicom:volunteer", SeriesPart(volunteer)
+        whose, clear = _patient_of(volunteer, name), TumorClass.NO_TUMOR
+        yield SeriesRecord(name, clear, whose, "volumes", (part,), sequence=t1)
     if patient.is_dir():
         name = "dicom:brainix"
-        part = ScanPart(patient / "T1", mask=patient / "ROI.nii.gz")
+        part = SeriesPart(patient / "T1", mask=patient / "ROI.nii.gz")
         whose = _patient_of(patient / "T1", name)
-        yield ScanRecord(name, None, whose, "volumes", (part,))
+        yield SeriesRecord(name, None, whose, "volumes", (part,), sequence=t1)
 
 
 def _patient_of(series: Path, name: str) -> str:
@@ -381,11 +450,12 @@ def _patient_of(series: Path, name: str) -> str:
     return dicom_patient(first) or name
 
 
-SCAN_SOURCES: dict[str, Callable[[Path], Iterator[ScanRecord]]] = {
-    "lgg": lgg_scans,
-    "cheng": cheng_scans,
-    "volumes": volume_scans,
-    "dicom": dicom_scans,
+SERIES_SOURCES: dict[str, Callable[[Path], Iterator[SeriesRecord]]] = {
+    "lgg": lgg_series,
+    "lgg_sequences": lgg_sequence_series,
+    "cheng": cheng_series,
+    "volumes": volume_series,
+    "dicom": dicom_series,
 }
 """Name of the set's folder, and reader."""
 
@@ -630,7 +700,7 @@ def cut_volumes(
     tumor_class = parse_class(label)
     if tumor_class is None:
         raise DatasetError(
-            f"The class {label!r} is none that is known.", class_mend("Give")
+            f"The class {label!r} is none that is known.", class_hint("Give")
         )
     show = strip_picture if stripped else lambda picture: picture
     records = []

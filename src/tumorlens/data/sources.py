@@ -77,7 +77,7 @@ def collect(
     sets: Sequence[str] = (),
     *,
     threads: int = 2,
-    passed_over: Callable[[list[Path]], None] = lambda files: None,
+    report_skipped: Callable[[list[Path]], None] = lambda files: None,
 ) -> list[Record]:
     """Turn a folder of known sets into one list of records.
 
@@ -90,7 +90,7 @@ def collect(
         Keys of `SOURCES` to read alone; none for all that are there.
     threads
         Readers at work at a time, for grouping pictures by likeness.
-    passed_over
+    report_skipped
         The same as in `read_manifest`.
 
     Returns
@@ -125,7 +125,7 @@ def collect(
         list(SOURCES[name](place)) for name, place in there if not sets or name in sets
     ]
     if not record_lists:
-        return read_manifest(folder, passed_over=passed_over)
+        return read_manifest(folder, report_skipped=report_skipped)
     records = [record for part in record_lists for record in part]
     _check_files(records)
     return group_by_likeness(records, threads=threads)
@@ -148,7 +148,7 @@ def read_cheng(folder: Path) -> Iterator[Record]:
 def read_lgg(folder: Path, *, every_slice: bool = False) -> Iterator[Record]:
     """Read TCGA-LGG: glioma slices, and tumour-free ones two slices away.
 
-    The slices at the top and the base of a head train only: a whole scan has
+    The slices at the top and the base of a head train only: a whole series has
     them too, but many show hardly any brain.
 
     Parameters
@@ -156,7 +156,7 @@ def read_lgg(folder: Path, *, every_slice: bool = False) -> Iterator[Record]:
     folder
         Folder of the set.
     every_slice
-        Also those that only complete the scans: tumour-free ones next to a
+        Also those that only complete the series: tumour-free ones next to a
         tumour, whose edge they may show.
     """
     columns = ("id", "class", "patient", "site", "slice", "gap_to_tumor_slice", "use")

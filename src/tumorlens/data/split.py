@@ -356,7 +356,7 @@ def records_in_folds(
         Number of folds to make; None for as many as the manifest has, or
         `USUAL_FOLDS` where it has none.
     include_flagged
-        Also use rows that the manifest flags.
+        True to use rows that the manifest flags, too.
     may_be_own
         The same as in `read_manifest`.
 

@@ -33,52 +33,54 @@ _SEED = 23
 _SAY_EVERY = 20
 _LEVELS: dict[str, Callable[[Judgements], Judgements]] = {
     "by_patient": averaged,
-    "by_slice": lambda judged: judged,
+    "by_slice": lambda judgements: judgements,
 }
 
 LEAKING = 0.97
 """AUROC of a column by itself, from which on it may be the diagnosis in disguise."""
 
 
-def _log_loss(judged: Judgements, draws: Resampling) -> Draws:
-    likely = judged.probabilities[np.arange(len(judged.labels)), judged.labels]
-    return draws.mean(-np.log(np.maximum(likely, 1e-12)), _all(judged))
+def _log_loss(judgements: Judgements, draws: Resampling) -> Draws:
+    likely = judgements.probabilities[
+        np.arange(len(judgements.labels)), judgements.labels
+    ]
+    return draws.mean(-np.log(np.maximum(likely, 1e-12)), _all(judgements))
 
 
-def _accuracy(judged: Judgements, draws: Resampling) -> Draws:
-    return draws.mean(judged.predicted == judged.labels, _all(judged))
+def _accuracy(judgements: Judgements, draws: Resampling) -> Draws:
+    return draws.mean(judgements.predicted == judgements.labels, _all(judgements))
 
 
-def _auroc_of_classes(judged: Judgements, draws: Resampling) -> Draws:
+def _auroc_of_classes(judgements: Judgements, draws: Resampling) -> Draws:
     """Mean over the classes that there are, each against the rest of them."""
-    kinds = np.unique(judged.labels)
-    share = judged.probabilities[:, kinds].sum(axis=1)
+    kinds = np.unique(judgements.labels)
+    share = judgements.probabilities[:, kinds].sum(axis=1)
     areas = [
         draws.auroc(
-            judged.probabilities[:, row] / np.maximum(share, 1e-12),
-            judged.labels == row,
+            judgements.probabilities[:, row] / np.maximum(share, 1e-12),
+            judgements.labels == row,
         )
         for row in kinds
     ]
     return np.asarray(np.mean(areas, axis=0))
 
 
-def _auroc_of_tumor(judged: Judgements, draws: Resampling) -> Draws:
-    return draws.auroc(judged.p_tumor, judged.tumor)
+def _auroc_of_tumor(judgements: Judgements, draws: Resampling) -> Draws:
+    return draws.auroc(judgements.p_tumor, judgements.tumor)
 
 
-def _sensitivity(judged: Judgements, draws: Resampling) -> Draws:
-    cleared = is_cleared(judged.p_tumor, judged.thresholds["point"])
-    return draws.mean(~cleared, judged.tumor)
+def _sensitivity(judgements: Judgements, draws: Resampling) -> Draws:
+    cleared = is_cleared(judgements.p_tumor, judgements.thresholds["point"])
+    return draws.mean(~cleared, judgements.tumor)
 
 
-def _specificity(judged: Judgements, draws: Resampling) -> Draws:
-    cleared = is_cleared(judged.p_tumor, judged.thresholds["point"])
-    return draws.mean(cleared, ~judged.tumor)
+def _specificity(judgements: Judgements, draws: Resampling) -> Draws:
+    cleared = is_cleared(judgements.p_tumor, judgements.thresholds["point"])
+    return draws.mean(cleared, ~judgements.tumor)
 
 
-def _all(judged: Judgements) -> NDArray[np.bool_]:
-    return np.ones(len(judged.labels), bool)
+def _all(judgements: Judgements) -> NDArray[np.bool_]:
+    return np.ones(len(judgements.labels), bool)
 
 
 STATISTICS: dict[str, Statistic[Judgements]] = {
@@ -89,10 +91,10 @@ STATISTICS: dict[str, Statistic[Judgements]] = {
     CALIBRATION: Statistic(calibration_draws, more_is_better=False),
     "Brier score": Statistic(brier_draws, more_is_better=False),
     "Sensitivity at the operating point": Statistic(
-        _sensitivity, lambda judged: judged.tumor
+        _sensitivity, lambda judgements: judgements.tumor
     ),
     "Specificity at the operating point": Statistic(
-        _specificity, lambda judged: ~judged.tumor
+        _specificity, lambda judgements: ~judgements.tumor
     ),
 }
 """The figures by their names on the page."""
@@ -173,9 +175,9 @@ def measure_clinical(
             figures[level][_title(name, data)] = {
                 **{
                     judge: statistic.figure(
-                        statistic.measure(judged, draws), judged, draws
+                        statistic.measure(judgements, draws), judgements, draws
                     )
-                    for judge, judged in beside.items()
+                    for judge, judgements in beside.items()
                 },
                 "image": statistic.figure(alone, image, draws),
                 "fused": statistic.figure(both, fused, draws),
@@ -216,8 +218,8 @@ def _null(
         for level, join in _LEVELS.items()
     }
     whole = {
-        level: Resampling(judged.groups).without_draws()
-        for level, judged in alone.items()
+        level: Resampling(judgements.groups).without_draws()
+        for level, judgements in alone.items()
     }
     rows: dict[tuple[str, str], list[float]] = {
         (level, name): [] for level in _LEVELS for name in STATISTICS

@@ -1,4 +1,4 @@
-"""Tests whether the maps tell the truth, which most explainers fail.
+"""Tests whether the maps are faithful to the network, which most explainers fail.
 
 Deletion and insertion (Petsiuk et al. 2018, BMVC): the spots that a map marks most are
 blurred away first, and the probability of the class should fall at once; or a blurred

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tumorlens.data.labelled_slices import pick, read_labelled_slice
 from tumorlens.data.manifest import Record
-from tumorlens.data.ood_pictures import CT_FLAG, draw_outliers, photographs
+from tumorlens.data.ood_pictures import CT_FLAG, draw_ood_samples, photographs
 from tumorlens.errors import InputError
 from tumorlens.evaluation.scored_slices import (
     MeasuredBundle,
@@ -126,7 +126,7 @@ def gather_ood_pictures(
 
 def _drawn(of_each_kind: int, first: int) -> Iterator[OodPicture]:
     numbers: dict[str, int] = {}
-    for item in draw_outliers(of_each_kind, _SEED + first):
+    for item in draw_ood_samples(of_each_kind, _SEED + first):
         number = numbers[item.kind] = numbers.get(item.kind, first) + 1
         origin = f"{item.kind} {number}"
         shown = replace(to_slice(item.pixels, origin), colorfulness=item.colorfulness)
@@ -546,7 +546,7 @@ def measure_ood(
         slices = _real_slices(
             item.records, share_of_each(_REAL_SLICES, measured_bundles)
         )
-        say(f"Judging {len(shown)} foreign pictures, {len(slices)} slices beside them.")
+        say(f"Judging {len(shown)} pictures of other things, {len(slices)} brain MRI.")
         named = [(f"foreign {row.kind} {row.origin}", row.slice_) for row in shown]
         ood_parts.append(_score(item.classifier, named))
         named = [(row.group, slice_) for row, slice_ in slices]

@@ -353,7 +353,7 @@ def by_patient(scored_slices: ScoredSlices) -> Judgements:
     """Mean the probabilities over a patient's slices of one class.
 
     A patient of a set that has tumour and tumour-free slices of the same
-    scan counts once for each. Thresholds, the same for all slices that one
+    series counts once for each. Thresholds, the same for all slices that one
     bundle judged, are averaged too.
     """
     return averaged(by_slice(scored_slices))

@@ -5,15 +5,22 @@ Models stand beside what gives the answer away, too.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.calibration.operating_points import fit_operating_points
+from tumorlens.calibration.operating_points import (
+    LABELLED,
+    SAME_SCANNER,
+    STRANGERS,
+    fit_operating_points,
+    measured_shares,
+)
 from tumorlens.calibration.series import (
     LEVELS,
     MEASURES,
@@ -24,10 +31,13 @@ from tumorlens.calibration.series import (
     fit_rule,
 )
 from tumorlens.data.manifest import Record
+from tumorlens.data.sequences import sequence_word
 from tumorlens.errors import DatasetError, InputError, SettingError, TrainingError
+from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import FACTS_FILE, Bundle
 from tumorlens.inference.bundle.facts import (
     FLOAT32,
+    MeasuredShare,
     OperatingPoint,
     OutlineFacts,
     Rate,
@@ -37,7 +47,13 @@ from tumorlens.inference.series.classifier import (
     SeriesClassifier,
     load_series_classifier,
 )
-from tumorlens.inference.series.decision import series_log_odds
+from tumorlens.inference.series.decision import (
+    log_odds,
+    run_length,
+    series_log_odds,
+    series_probabilities,
+    strongest_run,
+)
 from tumorlens.inference.slice.decision import is_cleared
 from tumorlens.statistics import (
     Draws,
@@ -47,7 +63,12 @@ from tumorlens.statistics import (
     statistic_draws,
     without_bias,
 )
-from tumorlens.taxonomy import NO_TUMOR_INDEX, TumorClass
+from tumorlens.taxonomy import (
+    CLASSES,
+    NO_TUMOR_INDEX,
+    TUMOR_CLASSES,
+    TumorClass,
+)
 from tumorlens.training.volumes import only_series
 
 _BINS = 10
@@ -84,15 +105,29 @@ def fit_series(
             )
     acquired, joined, rules = cross_fitted(table)
     final = fit_rule(table, np.ones(len(scored_series), np.bool_))
-    points = _points(table, final, np.ones(len(scored_series), np.bool_))
+    wanted = _series_to_find(scored_series)
+    points = _points(table, final, np.ones(len(scored_series), np.bool_), wanted)
     by_fold = {
-        fold: _points(table, rule, table.folds != fold) for fold, rule in rules.items()
+        fold: _points(table, rule, table.folds != fold, wanted)
+        for fold, rule in rules.items()
     }
     thresholds = {
         name: np.array([by_fold[int(fold)][name] for fold in table.folds])
         for name in points
     }
     figures = _figures(table, acquired, thresholds)
+    figures["kinds"] = _kinds(scored_series, acquired)
+    measured = {
+        name: _measured(scored_series, _sigmoid(acquired) < bar)
+        for name, bar in thresholds.items()
+    }
+    figures["measured"] = {
+        name: {
+            word: {group: asdict(share) for group, share in shares.items()}
+            for word, shares in by_sequence.items()
+        }
+        for name, by_sequence in measured.items()
+    }
     outline, on_outlines = fit_outlines(scored_series)
     model = SeriesModel(
         end_discount=final.end_discount,
@@ -103,6 +138,7 @@ def fit_series(
                 threshold,
                 Rate(**figures["operating_points"][name]["sensitivity"]),
                 Rate(**figures["operating_points"][name]["specificity"]),
+                measured[name],
             )
             for name, threshold in points.items()
         },
@@ -128,14 +164,116 @@ def _judged(series: ScoredSeries) -> bool:
     return bool(np.isfinite(series.views[0].probabilities).any())
 
 
+def _series_to_find(scored_series: Sequence[ScoredSeries]) -> NDArray[np.bool_]:
+    """Say which tumours fix the thresholds: those in sequences that show every kind.
+
+    A glioma of low grade may hardly show in T1 without contrast agent; a threshold that
+    finds it there calls no healthy head free of tumour, and FLAIR shows it anyway. What
+    a threshold misses in the other sequences is measured.
+
+    Returns
+    -------
+    ndarray
+        Shape (N,); all tumours where no sequence shows every kind.
+    """
+    records = [series.record for series in scored_series]
+    kinds: dict[MRSequence | None, set[TumorClass | None]] = defaultdict(set)
+    for record in records:
+        kinds[record.sequence].add(record.label)
+    full = {
+        sequence
+        for sequence, shown in kinds.items()
+        if sequence is not None and shown >= set(TUMOR_CLASSES)
+    }
+    return np.array(
+        [record.tumor and (not full or record.sequence in full) for record in records],
+        np.bool_,
+    )
+
+
 def _points(
-    table: SeriesTable, rule: FittedRule, rows: NDArray[np.bool_]
+    table: SeriesTable,
+    rule: FittedRule,
+    rows: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
 ) -> dict[str, float]:
     p_tumor = _sigmoid(rule.log_odds(table))[rows]
     labels = np.where(table.tumor[rows], NO_TUMOR_INDEX - 1, NO_TUMOR_INDEX)
     patients = [name for name, kept in zip(table.patients, rows, strict=True) if kept]
-    points = fit_operating_points(p_tumor, labels.astype(np.int64), patients)
+    points = fit_operating_points(
+        p_tumor, labels.astype(np.int64), patients, wanted[rows]
+    )
     return {name: point.threshold for name, point in points.items()}
+
+
+def _measured(
+    scored_series: Sequence[ScoredSeries], cleared: NDArray[np.bool_]
+) -> dict[str, dict[str, MeasuredShare]]:
+    """Measure a threshold by MR sequence, as `measured_shares` does on slices.
+
+    Tumour-free series are of the same scanners where some patient of their source shows
+    both, and else of healthy strangers.
+    """
+    records = [series.record for series in scored_series]
+    tumor = np.array([record.tumor for record in records])
+    clear_patients, tumor_patients = (
+        {(row.source, row.patient) for row in records if row.tumor is is_tumor}
+        for is_tumor in (False, True)
+    )
+    both = {source for source, _ in clear_patients & tumor_patients}
+    shows_both = np.array([record.source in both for record in records], np.bool_)
+    groups = {
+        LABELLED: tumor,
+        SAME_SCANNER: ~tumor & shows_both,
+        STRANGERS: ~tumor & ~shows_both,
+    }
+    return measured_shares(
+        cleared,
+        [record.patient for record in records],
+        [sequence_word(record.sequence) for record in records],
+        groups,
+    )
+
+
+def _kinds(
+    scored_series: Sequence[ScoredSeries], odds: NDArray[np.float64]
+) -> dict[str, dict[str, Any]]:
+    """Say by source and kind how often the likeliest kind of a tumour is the right one.
+
+    Parameters
+    ----------
+    scored_series
+        N judged series.
+    odds
+        Shape (N,): log-odds of any tumour.
+    """
+    named = []
+    for series, value in zip(scored_series, odds, strict=True):
+        view = series.views[0]
+        p_tumor = 1.0 - view.probabilities[:, NO_TUMOR_INDEX]
+        run = strongest_run(log_odds(p_tumor), run_length(view.gap_mm))
+        shares = series_probabilities(view.probabilities, run, float(value))
+        shares[NO_TUMOR_INDEX] = 0.0
+        named.append(CLASSES[int(shares.argmax())])
+    records = [series.record for series in scored_series]
+    draws = Resampling([record.patient for record in records])
+    is_right = np.array(
+        [record.label is kind for record, kind in zip(records, named, strict=True)]
+    )
+    kinds: dict[str, dict[str, Any]] = {}
+    for source in sorted({record.source for record in records}):
+        for kind in CLASSES:
+            rows = np.array(
+                [record.source == source and record.label is kind for record in records]
+            )
+            if kind is TumorClass.NO_TUMOR or not rows.any():
+                continue
+            kinds.setdefault(source, {})[kind] = {
+                "right": draws.share(is_right, rows),
+                "scans": int(rows.sum()),
+                "patients": draws.count(rows),
+            }
+    return kinds
 
 
 def _by_hand(scored_series: Sequence[ScoredSeries]) -> NDArray[np.float64]:

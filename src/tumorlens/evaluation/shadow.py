@@ -1,4 +1,4 @@
-"""What a node in shadow mode said, against labels that came later.
+"""Answers of a node in shadow mode, against labels that came later.
 
 Studies are counted, with intervals over patients. A refusal is neither right nor wrong:
 it is counted by itself, and once more as a miss, so that neither figure hides it.

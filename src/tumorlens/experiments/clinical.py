@@ -132,20 +132,20 @@ def image_by_folds(
     TrainingError
         No fold is complete there, or its pictures are others.
     """
-    held = held_out_by_folds(folder, records)
-    pooled = np.zeros_like(held.logits)
-    if held.evidence is not None:
+    held_out = held_out_by_folds(folder, records)
+    pooled = np.zeros_like(held_out.logits)
+    if held_out.evidence is not None:
         cells = bundle.calibration.evidence_cells
-        pooled = pool_evidence(held.evidence, cells, clear_places(bundle.classes))
+        pooled = pool_evidence(held_out.evidence, cells, clear_places(bundle.classes))
     head = bundle.sequence_head
     shares = None
-    if head is not None and held.sequence is not None:
-        shares = head.probabilities(held.sequence)
+    if head is not None and held_out.sequence is not None:
+        shares = head.probabilities(held_out.sequence)
     probabilities = class_view(
-        calibrated_probabilities(held.logits, pooled, bundle.calibration, shares),
+        calibrated_probabilities(held_out.logits, pooled, bundle.calibration, shares),
         bundle.classes,
     )
-    return ImageSide(held.records, probabilities, _BY_FOLDS, bundle.classes)
+    return ImageSide(held_out.records, probabilities, _BY_FOLDS, bundle.classes)
 
 
 def image_by_bundle(
@@ -340,7 +340,7 @@ class ClinicalConfig:
         say of patients they never saw is the image side. By default the
         bundle judges the patients who did not train it.
     include_flagged
-        Also use rows that the manifest flags.
+        True to use rows that the manifest flags, too.
     permutations
         Number of permutations; see `tumorlens.evaluation.clinical`.
     """

@@ -261,12 +261,12 @@ def train_fold(
     if (folder / OUTPUTS).exists():
         say(f"Fold {fold} is complete.")
         return
-    held = [
+    held_out = [
         sample
         for sample in samples
         if sample.record.fold == fold and not sample.record.train_only
     ]
-    if not held:
+    if not held_out:
         raise TrainingError(
             f"No usable row of the manifest is in fold {fold}.",
             "Run `tumorlens data split --folds` on it.",
@@ -275,7 +275,7 @@ def train_fold(
     begun = (folder / CHECKPOINT).exists()
     if not begun:
         config.write(folder / _CONFIG)
-    say(f"Fold {fold}: leaving {len(held)} pictures out.")
+    say(f"Fold {fold}: leaving {len(held_out)} pictures out.")
     training = [
         sample
         for sample in samples
@@ -287,7 +287,7 @@ def train_fold(
         initial_weights=weights,
         say=say,
     )
-    HeldOut.of(result.model, held, config.size).save(folder / OUTPUTS)
+    HeldOut.of(result.model, held_out, config.size).save(folder / OUTPUTS)
 
 
 def mean_of_runs(
@@ -389,7 +389,7 @@ class CrossValidation:
         Folders, by the fold that each left out.
     samples
         Samples of all folds.
-    held
+    held_out
         The raw outputs that the folds' bundles were calibrated on, all of them.
     seconds
         Time by the clock of all folds' training together.
@@ -403,7 +403,7 @@ class CrossValidation:
     leakage: dict[str, Any]
     bundles: dict[int, Path]
     samples: Sequence[Sample]
-    held: HeldOut
+    held_out: HeldOut
     seconds: float
     parent: Parent | None = None
 
@@ -487,13 +487,13 @@ def cross_validate(
     )
     parent = parent_of_folds(folder, plan.weights, begun=begun)
     samples = train_folds(records, places, config, plan, say, parent)
-    held = {
+    held_out = {
         fold: HeldOut.load(place / OUTPUTS, records) for fold, place in places.items()
     }
     bundles, scored_slices, leakage = {}, [], {}
     rules: list[Rules] = []
     for fold, place in places.items():
-        others = HeldOut.join([held[other] for other in folds if other != fold])
+        others = HeldOut.join([held_out[other] for other in folds if other != fold])
         others = _usable(others, config)
         bundles[fold] = _fold_bundle(
             *([*records, *flagged], samples, fold, config, place, others, parent)
@@ -519,7 +519,7 @@ def cross_validate(
         pool_leakage(leakage),
         bundles,
         samples,
-        _usable(HeldOut.join(list(held.values())), config),
+        _usable(HeldOut.join(list(held_out.values())), config),
         seconds_side_by_side(runs, plan.jobs),
         parent,
     )
@@ -601,11 +601,13 @@ def bundle_of_folds(
         averaged=len(weights),
         parent=folds.parent,
     )
-    return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, folds.held)
+    return make_bundle(model, config, data, folder / BUNDLE_FOLDER, say, folds.held_out)
 
 
-def _usable(held: HeldOut, config: TrainingConfig) -> HeldOut:
-    return held.take(np.array([config.may_use(row) for row in held.records], bool))
+def _usable(held_out: HeldOut, config: TrainingConfig) -> HeldOut:
+    return held_out.take(
+        np.array([config.may_use(row) for row in held_out.records], bool)
+    )
 
 
 def _fold_bundle(
@@ -638,5 +640,5 @@ def _fold_bundle(
         [dealt(row) for row in records if row.fold == fold or config.may_use(row)],
         parent=parent,
     )
-    make_bundle(model, config, data, folder / BUNDLE_FOLDER, held=others)
+    make_bundle(model, config, data, folder / BUNDLE_FOLDER, held_out=others)
     return folder / BUNDLE_FOLDER

@@ -168,7 +168,7 @@ def shaped_before(
     records
         N records.
     line
-        From `Parent.line`.
+        Line that `Parent.line` has made.
 
     Returns
     -------

@@ -27,7 +27,12 @@ from tumorlens.calibration.ood import Embedded, drawn_tomograms, fit_ood_model
 from tumorlens.calibration.study import fit_study_model
 from tumorlens.data.duplicates import training_fingerprints
 from tumorlens.data.manifest import Record, class_names, manifest_digest
-from tumorlens.data.ood_pictures import Outlier, draw_outliers, photographs, tomograms
+from tumorlens.data.ood_pictures import (
+    OodSample,
+    draw_ood_samples,
+    photographs,
+    tomograms,
+)
 from tumorlens.errors import TrainingError
 from tumorlens.evaluation.leakage import FINGERPRINTS, PARENTS
 from tumorlens.experiments.lineage import Parent, shaped_before
@@ -97,7 +102,7 @@ def make_bundle(
     data: TrainingData,
     folder: Path,
     say: Callable[[str], None] = print,
-    held: HeldOut | None = None,
+    held_out: HeldOut | None = None,
 ) -> Bundle:
     """Calibrate a trained model, fix its thresholds, and write the bundle.
 
@@ -113,7 +118,7 @@ def make_bundle(
         Created where missing; its bundle files are replaced.
     say
         Receives lines of progress.
-    held
+    held_out
         Outputs of networks trained alike for patients they had never seen:
         calibration and thresholds are fitted on it. By default on the
         validation samples.
@@ -140,7 +145,7 @@ def make_bundle(
             },
             data.validation,
         )
-    fitted_on = held or checked
+    fitted_on = held_out or checked
     if fitted_on is None:
         raise TrainingError(
             "There is no patient to calibrate on.",
@@ -151,14 +156,14 @@ def make_bundle(
         data,
         config,
         lambda held_out: _brain_shares(held_out, data, config.size),
-        is_own=held is None,
+        is_own=held_out is None,
         say=say,
     )
 
     say("Learning what is no brain MRI.")
     brain_outputs = infer(serving, _and_stripped(brains[::step]), config.size)
     ood_pictures = [
-        *draw_outliers(_DRAWN_OF_EACH_KIND, config.seed),
+        *draw_ood_samples(_DRAWN_OF_EACH_KIND, config.seed),
         *photographs(),
         *tomograms(data.records),
         *drawn_tomograms(brains, _DRAWN_OF_EACH_KIND, config.seed),
@@ -170,9 +175,9 @@ def make_bundle(
         [item.kind for item in ood_pictures],
     )
     facts = {
-        **provenance(config, data, held),
+        **provenance(config, data, held_out),
         **calibrated_on,
-        FINGERPRINTS: training_fingerprints(_shaping(data, held)),
+        FINGERPRINTS: training_fingerprints(_shaping(data, held_out)),
     }
     metrics = {} if checked is None else {"validation": layer.check(checked)}
     is_own = bool(config.classes)
@@ -336,15 +341,17 @@ def _counts(records: Sequence[Record]) -> dict[str, Any]:
     return {"patients": patients, "slices": dict(sorted(slices.items()))}
 
 
-def _brain_shares(held: HeldOut, data: TrainingData, size: int) -> NDArray[np.float64]:
+def _brain_shares(
+    held_out: HeldOut, data: TrainingData, size: int
+) -> NDArray[np.float64]:
     at_hand = {item.record.path: item for item in (*data.training, *data.validation)}
-    missing = [row for row in held.records if row.path not in at_hand]
+    missing = [row for row in held_out.records if row.path not in at_hand]
     if missing:
         at_hand |= {item.record.path: item for item in load_samples(missing)[0]}
     return np.array(
         [
             brain_share(served_pixels([at_hand[row.path]], size)[0])
-            for row in held.records
+            for row in held_out.records
         ]
     )
 
@@ -355,7 +362,7 @@ def _and_stripped(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _embed_ood(
-    serving: keras.Model, ood_pictures: Sequence[Outlier], size: int
+    serving: keras.Model, ood_pictures: Sequence[OodSample], size: int
 ) -> Embedded:
     parts = []
     for start in range(0, len(ood_pictures), 32):
@@ -369,23 +376,26 @@ def _embed_ood(
     )
 
 
-def _shaping(data: TrainingData, held: HeldOut | None) -> list[Record]:
+def _shaping(data: TrainingData, held_out: HeldOut | None) -> list[Record]:
     """List what shaped weights, calibration or thresholds, each once."""
     samples = (*data.training, *data.validation)
-    rows = [*(sample.record for sample in samples), *(held.records if held else ())]
+    rows = [
+        *(sample.record for sample in samples),
+        *(held_out.records if held_out else ()),
+    ]
     judged = {sample.record.path for sample in samples if sample.record.split == "test"}
     # The fold that a bundle of a cross-validation is to judge shaped nothing.
     return list({row.path: row for row in rows if row.path not in judged}.values())
 
 
 def provenance(
-    config: TrainingConfig, data: TrainingData, held: HeldOut | None
+    config: TrainingConfig, data: TrainingData, held_out: HeldOut | None
 ) -> dict[str, Any]:
     """Say what a bundle was made of, and with what.
 
     Parameters
     ----------
-    config, data, held
+    config, data, held_out
         The same as for `make_bundle`.
 
     Returns
@@ -416,11 +426,11 @@ def provenance(
             "sets_cover": "patients",
             **(
                 {
-                    "patients": len({row.group for row in held.records}),
-                    "slices": len(held.records),
+                    "patients": len({row.group for row in held_out.records}),
+                    "slices": len(held_out.records),
                     "how": "cross-validation",
                 }
-                if held
+                if held_out
                 else {**counts["validation"], "how": "validation"}
             ),
         },
@@ -467,7 +477,7 @@ def make_volume_bundle(
         checked, data, config, lambda _: None, is_own=True, say=say
     )
 
-    say("Learning what is no scan of a head.")
+    say("Learning what is no series of a head.")
     kinds, ood_pictures = _ood_volumes(config.seed, config.size)
     # Volumes are grey; a coloured one is refused by its slices' colour.
     ood = fit_ood_model(
@@ -483,7 +493,7 @@ def make_volume_bundle(
 
 def _ood_volumes(seed: int, size: int) -> tuple[list[str], list[NDArray[np.float32]]]:
     """Make volumes that are no head: a picture in every slice, or many in a pile."""
-    originals = [*draw_outliers(_DRAWN_AS_VOLUMES, seed), *photographs()[::5]]
+    originals = [*draw_ood_samples(_DRAWN_AS_VOLUMES, seed), *photographs()[::5]]
     # Twice the input's edge is as much as it can see of them.
     edge = 2 * size
     pictures = [

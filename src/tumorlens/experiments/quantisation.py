@@ -546,8 +546,8 @@ def _most_sensitive(part: _Part) -> list[int]:
     changes = []
     for place in range(len(part.convolutions)):
         part.quantise((), only=[place])
-        found = part.log_odds(part.session(), step)
-        changes.append(float(np.abs(found - exact).mean()))
+        log_odds = part.log_odds(part.session(), step)
+        changes.append(float(np.abs(log_odds - exact).mean()))
     return [int(place) for place in np.argsort(changes)[::-1]]
 
 

@@ -69,7 +69,7 @@ class RunConfig:
     resume
         Go on from the folder's checkpoint.
     include_flagged
-        Also use rows that the manifest flags.
+        True to use rows that the manifest flags, too.
     calibrate_on
         Folder of a cross-validation of the same choices: its networks' outputs for
         patients they never saw set calibration and thresholds.
@@ -139,17 +139,17 @@ def _run(
             "No bundle of the weights to start from was found, so nobody knows whose "
             "slices made them: no figure of this model can be called held out."
         )
-    held = None
+    held_out = None
     if config.calibrate_on is not None:
-        held = _held_by_folds(config.calibrate_on, records, parent)
+        held_out = _held_by_folds(config.calibrate_on, records, parent)
     data = _load(records, config.training, config.include_flagged, say)
     # Known before hours of training, not after.
     check_both_kinds(
         np.array([NO_TUMOR_INDEX - is_tumor(x.findings[0]) for x in data.validation])
-        if held is None
-        else NO_TUMOR_INDEX - held.shows_tumor
+        if held_out is None
+        else NO_TUMOR_INDEX - held_out.shows_tumor
     )
-    for line in support_lines(data.training, _calibrating(data, parent, held)):
+    for line in support_lines(data.training, _calibrating(data, parent, held_out)):
         say(line)
     tracked = None
     if config.mlflow is not None:
@@ -178,7 +178,7 @@ def _run(
     took = note_cost(config.folder, before + time.monotonic() - started)
     data = replace(data, took=took, parent=parent)
     out = config.folder / BUNDLE_FOLDER
-    made = _make(result.model, config.training, data, out, say, held)
+    made = _make(result.model, config.training, data, out, say, held_out)
     bundle = with_figures(made, config.calibrate_on)
     if tracked is not None:
         tracked.add_bundle(bundle.folder)
@@ -223,10 +223,10 @@ def export_run(
     data = replace(data, took=stored_cost(folder), parent=Parent.stored(folder))
     model = network_of(config).build(None)
     load_weights(model, weights)
-    held = None
+    held_out = None
     if calibrate_on is not None:
-        held = _held_by_folds(calibrate_on, records, data.parent)
-    made = _make(model, config, data, out, say, held)
+        held_out = _held_by_folds(calibrate_on, records, data.parent)
+    made = _make(model, config, data, out, say, held_out)
     return with_figures(made, calibrate_on)
 
 
@@ -289,11 +289,11 @@ def _make(
     data: TrainingData,
     out: Path,
     say: Callable[[str], None],
-    held: HeldOut | None,
+    held_out: HeldOut | None,
 ) -> Bundle:
     if network_of(config).judges == "slices":
-        return make_bundle(model, config, data, out, say, held)
-    if held is not None:
+        return make_bundle(model, config, data, out, say, held_out)
+    if held_out is not None:
         raise TrainingError(
             f"{config.network} is calibrated on its validation series alone.",
             "Leave --calibrate-on out.",
@@ -325,10 +325,14 @@ def _usable(
 
 
 def _calibrating(
-    data: TrainingData, parent: Parent | None, held: HeldOut | None
+    data: TrainingData, parent: Parent | None, held_out: HeldOut | None
 ) -> list[Record]:
     """List the records that calibration may count on."""
-    rows = [item.record for item in data.validation] if held is None else held.records
+    rows = (
+        [item.record for item in data.validation]
+        if held_out is None
+        else held_out.records
+    )
     known = shaped_before(rows, parent.line() if parent else [])
     return [row for row, seen in zip(rows, known, strict=True) if not seen]
 

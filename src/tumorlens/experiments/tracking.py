@@ -75,11 +75,11 @@ class MlflowRun:
                 self.run_id: str = json.loads(path.read_text("utf-8"))["run_id"]
                 self._client.update_run(self.run_id, status="RUNNING")
                 return
-            found = self._client.get_experiment_by_name(EXPERIMENT)
+            known_experiment = self._client.get_experiment_by_name(EXPERIMENT)
             experiment = (
                 self._client.create_experiment(EXPERIMENT)
-                if found is None
-                else found.experiment_id
+                if known_experiment is None
+                else known_experiment.experiment_id
             )
             run = self._client.create_run(experiment, run_name=folder.name)
             self.run_id = run.info.run_id

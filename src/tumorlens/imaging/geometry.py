@@ -71,7 +71,7 @@ def acquired_plane(
     Parameters
     ----------
     spacing
-        Between slices, rows and columns, in mm, as `Volume.spacing_mm`.
+        Distances of slices, rows and columns in mm, as `Volume.spacing_mm`.
     affine
         Shape (4, 4), as `Volume.affine`.
 
@@ -589,7 +589,7 @@ class StackView:
     flipped
         Whether each of these runs backwards.
     spacing_mm
-        Between rows and between columns of a picture; None where unknown.
+        Distances of rows and of columns of a picture; None where unknown.
     edges
         None where the place in the patient is not known.
     """

@@ -455,7 +455,7 @@ def belonging_files(folder: Path, names: Iterable[str]) -> set[str]:
         Names of its files.
     """
     there = set(names)
-    found = {x for name in there for x in sidecar_names(name)} & there
+    companions = {x for name in there for x in sidecar_names(name)} & there
     for name in there:
         if not name.lower().endswith(HEADER_SUFFIXES):
             continue
@@ -463,11 +463,11 @@ def belonging_files(folder: Path, names: Iterable[str]) -> set[str]:
         try:
             if stat.S_ISREG(path.lstat().st_mode):
                 seconds = data_file_names(_start_of(path, name), name)
-                found.update([x for x in seconds if x in there][:1])
+                companions.update([x for x in seconds if x in there][:1])
         except (OSError, InputError):
             # It is told of when the file itself is read.
             continue
-    return found
+    return companions
 
 
 def _sidecar_of(file: Path, top: Path | None = None) -> bytes | None:

@@ -111,6 +111,11 @@ class MRSequence(StrEnum):
     DIFFUSION = "DWI"
     OTHER = "other"
 
+    @property
+    def word(self) -> str:
+        """Name in manifests, and by which a bundle's figures are kept; such as T1C."""
+        return "T1C" if self is MRSequence.T1_CONTRAST else self.value
+
 
 Corners: TypeAlias = tuple[
     tuple[float, float],
@@ -422,12 +427,12 @@ def patient_numbers(patients: Sequence[str]) -> tuple[int | None, ...]:
     Parameters
     ----------
     patients
-        Of each series, as `Series.patient` has it.
+        Patient of each series, as `Series.patient` has it.
 
     Returns
     -------
     tuple of int or None
-        For each series a number from 1 on; None where the files do not say. All None
+        Number of each one's patient, from 1; None where the files do not say. All None
         where no more than one patient is named.
     """
     named = list(dict.fromkeys(patient for patient in patients if patient))

@@ -232,7 +232,7 @@ class Classifier:
         Parameters
         ----------
         study
-            From `read`.
+            Study that `read` has read.
         operating_point
             See `predict`.
         """
@@ -494,7 +494,7 @@ def classifier_of(model: LoadedModel) -> Classifier:
     Parameters
     ----------
     model
-        From `load_model`.
+        Model that `load_model` has loaded.
 
     Raises
     ------
@@ -555,7 +555,7 @@ def prepare_slice(
     Parameters
     ----------
     slice_, notes
-        From a study.
+        Slice of a study, and the study's notes.
     facts
         Preprocessing of the bundle.
     """
@@ -635,7 +635,7 @@ def batches(
     Parameters
     ----------
     items
-        From `read_ahead`.
+        Items that `read_ahead` gives.
     size
         Slices of a full batch, at least 1; failures beside them do not count,
         but many of them end a batch too.

@@ -17,20 +17,20 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, TypeVar
+from typing import BinaryIO, TypeAlias
 
 from sqlalchemy import Select, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import DiskFullError, MissingFileError, OutputError
-from tumorlens.jobs.database import FULL_DISK, Artifact, Blob, Database
+from tumorlens.jobs.database import FULL_DISK, Artifact, Blob, Database, portions
 
 LEAST_FREE_BYTES = 256 * 2**20
 """Free bytes of the disk that results need: below them no input should be taken."""
 
 _SMALL_DISK_BYTES = 4 * 2**30
 _LEAST_FREE_PART = 20
-"""Of a disk that is smaller, the twentieth part has to be free."""
+"""On a smaller disk a twentieth has to be free."""
 
 _UPSERT = text(
     # Both databases know it; SQLAlchemy would load a dialect of each, which takes long.
@@ -40,8 +40,6 @@ _UPSERT = text(
 _PASSING = "incoming-"
 _PASSING_SECONDS = 86_400.0
 _CHUNK_BYTES = 2**20
-_PORTION = 500
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ class ArtifactStore:
         with self._database.transaction() as session:
             self._settle(session, staged)
             names = list(files)
-            for some in _portions(names):
+            for some in portions(names):
                 # In place of what there was come new rows, listed as they came.
                 self.detach(
                     session.scalars(
@@ -234,7 +232,7 @@ class ArtifactStore:
             return
         digests = [item.digest for item in artifacts if item.digest is not None]
         with self._database.transaction() as session:
-            for some in _portions([item.number for item in artifacts]):
+            for some in portions([item.number for item in artifacts]):
                 chosen = Artifact.number.in_(some)
                 if known:
                     session.execute(
@@ -259,7 +257,7 @@ class ArtifactStore:
         if digests is None:
             self._collect(unneeded)
             return
-        for some in _portions(list(digests)):
+        for some in portions(list(digests)):
             self._collect(unneeded.where(Blob.digest.in_(some)))
 
     def has_room(self) -> bool:
@@ -372,12 +370,6 @@ def _write(path: Path, content: Content, durable: bool) -> StagedFile:
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK_BYTES):
         yield chunk
-
-
-def _portions(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """Divide what would be too many values for one statement."""
-    for start in range(0, len(items), _PORTION):
-        yield items[start : start + _PORTION]
 
 
 def _has_size(path: Path, size: int) -> bool:

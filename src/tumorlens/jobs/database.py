@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     JSON,
@@ -52,6 +52,11 @@ _Number = BigInteger().with_variant(Integer, "sqlite")
 
 _LONGEST_NAME = 100
 """Characters of a user's name."""
+
+_MOST_VALUES = 500
+"""Values that go into one statement; some builds of SQLite take 999 at most."""
+
+_Value = TypeVar("_Value")
 
 
 class JobState(StrEnum):
@@ -366,7 +371,7 @@ HEAD = "0004"
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says of a disk that takes no more."""
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _BUSY_SECONDS = 5.0
 _MIGRATION_LOCK = 7_455_108
 """Any number: one server at a time migrates a PostgreSQL database."""
@@ -503,13 +508,19 @@ class Database:
         return kind(f"{place} does not take it: {reason}.", hint)
 
 
+def portions(values: Sequence[_Value]) -> Iterator[Sequence[_Value]]:
+    """Divide what would be too many values for one statement."""
+    for start in range(0, len(values), _MOST_VALUES):
+        yield values[start : start + _MOST_VALUES]
+
+
 def _do(acts: Sequence[Callable[[], None]]) -> None:
     for act in acts:
         try:
             act()
         except OutputError as error:
             # The transaction is over; what is left behind goes with the next start.
-            _logger.warning("%s", error)
+            logger.warning("%s", error)
 
 
 def bring_up_to_date(connection: Connection) -> None:

@@ -263,6 +263,18 @@ class JobQueue:
             ).all()
         return {(stage, state): number for stage, state, number in rows}
 
+    def oldest_seconds(self, kind: str, stage: str) -> float:
+        """Tell for how long the oldest job of a kind waits in a stage; 0 for none."""
+        with self._database.reading() as session:
+            since = session.scalar(
+                select(func.min(Job.created)).where(
+                    Job.kind == kind,
+                    Job.stage == stage,
+                    Job.state == JobState.WAITING,
+                )
+            )
+        return 0.0 if since is None else max(0.0, self._clock() - since)
+
     def count_owned(self, owner: str, kind: str, stage: str) -> int:
         """Count an owner's jobs of a kind that wait in a stage."""
         with self._database.reading() as session:
@@ -671,7 +683,7 @@ class JobQueue:
         return removed + len(gone.all())
 
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
 _BEAT_SECONDS = min(1.0, LEASE_SECONDS / 4)
 
@@ -739,7 +751,7 @@ class Worker:
                 failures = 0
             except Exception as error:
                 # A full disk or a locked database today; it is tried again.
-                _logger.error("A step failed: %s", described(error))
+                logger.error("A step failed: %s", described(error))
                 worked = False
                 failures += 1
             if failures:
@@ -756,7 +768,7 @@ class Worker:
                 failed = False
             except Exception as error:
                 if not failed:
-                    _logger.error("Leases were not renewed: %s", described(error))
+                    logger.error("Leases were not renewed: %s", described(error))
                 failed = True
 
 

@@ -26,7 +26,7 @@ from tumorlens.errors import OutputError
 
 logger = logging.getLogger(__name__)
 
-FILE = "audit.jsonl"
+AUDIT_FILE = "audit.jsonl"
 """Name of the file in a store."""
 
 _FIRST = "0" * 64

@@ -40,7 +40,7 @@ _SETS = ("test", "cross_validation", "leave_site_out")
 """Sets of a bundle's figures, those that are most like what is judged first."""
 
 _QUANTILE = 2.576
-"""Of the normal distribution, for intervals of 99 %."""
+"""Quantile of the normal distribution for intervals of 99 %."""
 
 
 def reference_rates(bundle: Bundle) -> dict[str, ReferenceRate]:
@@ -61,9 +61,9 @@ def reference_rates(bundle: Bundle) -> dict[str, ReferenceRate]:
         return {}
     figures: Mapping[str, Any] = {}
     for name in _SETS:
-        found = bundle.metrics.get(name)
-        if isinstance(found, dict) and found.get("patients"):
-            figures = found
+        metrics = bundle.metrics.get(name)
+        if isinstance(metrics, dict) and metrics.get("patients"):
+            figures = metrics
             break
     rates = []
     for name, key, title in (

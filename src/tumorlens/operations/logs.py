@@ -7,6 +7,7 @@ the lines of code that it passed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -25,6 +26,14 @@ _LINES_KEPT = 10_000
 """Lines that wait while nobody reads the log; later ones are lost."""
 
 _PATIENCE_SECONDS = 2.0
+
+
+def log_name(job_id: str) -> str:
+    """Name a job in the log, so that lines of one are known as such.
+
+    It is no way to the job's result, as the id is.
+    """
+    return hashlib.sha256(b"log " + job_id.encode()).hexdigest()[:16]
 
 
 class JsonFormatter(logging.Formatter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 
 from prometheus_client import (
     CollectorRegistry,
@@ -35,6 +36,8 @@ class Metrics:
         Answers by status.
     request_seconds
         Time from a request to the end of its answer.
+    stage_seconds
+        Time that an upload spends at a stage, by kind of upload.
     decisions
         Decisions by label, model and MR sequence.
     refusals
@@ -58,6 +61,13 @@ class Metrics:
         self.request_seconds = Histogram(
             "tumorlens_http_request_duration_seconds",
             "Seconds from a request to the end of its answer.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.stage_seconds = Histogram(
+            "tumorlens_stage_duration_seconds",
+            "Seconds that an upload spends at a stage, by its kind.",
+            ["kind", "stage"],
             buckets=_SECONDS,
             registry=self._registry,
         )
@@ -91,6 +101,18 @@ class Metrics:
             ["cause"],
             registry=self._registry,
         )
+
+    def time_stage(self, kind: str, stage: str) -> AbstractContextManager[object]:
+        """Time a stage of an upload, while the block runs.
+
+        Parameters
+        ----------
+        kind
+            ``picture`` or ``series``.
+        stage
+            ``wait``, ``read``, ``judge`` or ``keep``.
+        """
+        return self.stage_seconds.labels(kind, stage).time()
 
     def count_decision(self, decision: str, model: str, sequence: str | None) -> None:
         """Count a decision on one slice or series.

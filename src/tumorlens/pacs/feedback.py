@@ -79,7 +79,7 @@ def mark_series(
     correct, finding
         The same as for `Feedback.on`.
     days
-        For how long its images are kept from now on.
+        Time for which its images are kept from now on.
     now
         Seconds since 1970.
 

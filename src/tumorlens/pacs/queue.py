@@ -36,7 +36,7 @@ from tumorlens.jobs.store import DATABASE, JobStore, sqlite_url
 from tumorlens.pacs.queue_0_1 import read_older, remove_older
 from tumorlens.report.dicom.finding import SentResult
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 KIND, LABEL = "series", "label"
 """Kinds of jobs: a series; and, over from the first, a label that came of a study."""
@@ -131,7 +131,7 @@ class SeriesJob:
     missing
         Number of images that it is known to have beside those.
     lease
-        Under which it was taken from the queue.
+        Lease under which it was taken from the queue.
     is_arriving
         Whether an association that brings images of it is still open.
     is_unfinished
@@ -482,7 +482,7 @@ class SeriesQueue:
         mark
             Plain JSON values; None takes back what was said.
         seconds
-            For how long the images are kept from now on.
+            Time for which the images are kept from now on.
 
         Returns
         -------
@@ -842,7 +842,7 @@ class SeriesQueue:
                     )
         # From here on the store has all of it, whenever this process ends.
         remove_older(self.folder)
-        _logger.info("Took over %d series of an older queue.", len(older))
+        logger.info("Took over %d series of an older queue.", len(older))
 
     def _drop(self, until: float) -> None:
         with self._database.transaction() as session:

@@ -138,8 +138,8 @@ def shadow_analysis(
         watch(drift, job, judged, classifier.bundle)
         if keep is not None:
             keep(job, judged)
-        found = [_finding(item) for item in judged]
-        queue.note(job, {**facts, "status": OK, "findings": found})
+        findings = [_finding(item) for item in judged]
+        queue.note(job, {**facts, "status": OK, "findings": findings})
         return []
 
     return analyse
@@ -290,7 +290,7 @@ def read_labels(path: Path) -> dict[str, Decided]:
         another. Numbers of rows are told, and no accession number.
     """
     name = display_name(path)
-    found: dict[str, Decided] = {}
+    labels: dict[str, Decided] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -323,7 +323,7 @@ def read_labels(path: Path) -> dict[str, Decided]:
                         "Give its accession number or its StudyInstanceUID.",
                     )
                 for item in names:
-                    if found.setdefault(item, label) != label:
+                    if labels.setdefault(item, label) != label:
                         raise DatasetError(
                             f"Row {number} of {name} contradicts an earlier row of the "
                             "same study.",
@@ -336,7 +336,7 @@ def read_labels(path: Path) -> dict[str, Decided]:
             f"{name} cannot be read: {type(error).__name__}.",
             "Give a CSV file in UTF-8.",
         ) from error
-    return found
+    return labels
 
 
 def _heading(text: str) -> str:
@@ -375,7 +375,7 @@ class ShadowCase:
     label
         What turned out; None where no label has come.
     sequence, scanner
-        As the headers state them; a study has no sequence.
+        Sequence and scanner that the headers state; a study has no sequence.
     is_part
         Whether it was judged as a part.
     reason

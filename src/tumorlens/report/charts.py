@@ -397,7 +397,7 @@ class Scale:
     ticks
         Numbers that are marked, rising.
     step
-        Between ticks.
+        Distance between ticks.
     """
 
     low: float

@@ -165,12 +165,12 @@ class MarkedResult:
         Shape (H, W), uint8: the picture, or the part of it that was judged. Of a
         series shape (D, H, W), uint16; float32 where its values fit into none.
     scale
-        Of a series: slope and offset from `voxels` to the file's own values.
+        Slope and offset from a series' `voxels` to the file's own values.
     affine_ras
-        Of a series: from column, row, slice to RAS mm, shape (4, 4); None where its
+        A series' map from column, row, slice to RAS mm, shape (4, 4); None where its
         place in the patient is not known.
     spacing_mm
-        Of a series: between slices, rows and columns; 1 where it is not known.
+        Distances of a series' slices, rows and columns; 1 where not known.
     """
 
     name: str

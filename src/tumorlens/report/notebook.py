@@ -41,7 +41,7 @@ def prediction_html(prediction: Prediction) -> str:
     Parameters
     ----------
     prediction
-        Of a refused picture neither evidence nor bars are shown.
+        Prediction to show; a refused picture has neither evidence nor bars.
 
     Returns
     -------

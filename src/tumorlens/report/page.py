@@ -185,11 +185,11 @@ def render_archive(
     totals
         ``rows``, ``slices``, ``failed`` and ``series``.
     counts
-        By column, groups with its value, ``decision``, ``slices`` and ``failed``.
+        Groups by column, with its value, ``decision``, ``slices`` and ``failed``.
     histogram
         Slices by the probability of any tumour, in bins of one width from 0 to 1.
     series
-        In the order of ``month``, ``scanner`` and ``decision``: see
+        Series in the order of ``month``, ``scanner`` and ``decision``: see
         `tumorlens.scale.archive.query.ArchiveOverview`.
     left_out
         How many series are not listed, by month, scanner and decision.
@@ -305,8 +305,8 @@ def _tree(
             )
         return levels
 
-    found: list[dict[str, Any]] = folded(series, ("month", "scanner", "decision"), ())
-    return found
+    levels: list[dict[str, Any]] = folded(series, ("month", "scanner", "decision"), ())
+    return levels
 
 
 @cache

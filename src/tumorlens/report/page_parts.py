@@ -1,4 +1,4 @@
-"""What a page of figures is made of: sections, tables, charts, pictures; and its words.
+"""Parts of a page of figures: sections, tables, charts, pictures; and its words.
 
 Who measures says what to show in these; who draws the page knows nothing else. A figure
 is called and written the same way wherever it stands.
@@ -177,7 +177,7 @@ class Table:
     rows
         Each as long as `columns`.
     heat
-        For each row, how strongly each cell but the first is shaded, 0 to 1; empty
+        Strength of the shade of each cell but the first, by row, 0 to 1; empty
         for a table without shades.
     """
 
@@ -224,7 +224,7 @@ class Chart:
     x_range, y_range
         Ends of the axes; None for the ends of the data.
     diagonal
-        Also draw y = x, as a calibration or ROC chart needs it.
+        True to draw y = x too, as a calibration or ROC chart needs it.
     """
 
     title: str

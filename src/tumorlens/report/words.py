@@ -1,4 +1,4 @@
-"""What predictions say, in sentences for people: of a slice, and of a series."""
+"""Sentences for people: on a slice, a series and a study."""
 
 from __future__ import annotations
 

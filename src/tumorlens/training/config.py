@@ -9,12 +9,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self, cast, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 from tumorlens.data.manifest import Record, class_names
 from tumorlens.data.sources import UNCLEAR_LICENCES
 from tumorlens.errors import SettingError
 from tumorlens.training.dataset import Sampling
+
+Precision = Literal["float32", "bfloat16"]
+_FLOAT32: Precision = "float32"
+# Fields that a document may lack, since they came later or hold what is usual.
+_USUAL: dict[str, Any] = {
+    "open_licences": False,
+    "classes": {},
+    "precision": _FLOAT32,
+}
 
 _SHARES = (
     "warmup",
@@ -75,6 +84,10 @@ class TrainingConfig:
     classes
         Classes of the user's own by name, and whether each is a tumour; none for the
         four.
+    precision
+        Arithmetic of a step: float32, or bfloat16 with weights, heads, losses and
+        optimizer in float32 (mixed precision: Micikevicius et al. 2018, ICLR; Kalamkar
+        et al. 2019, arXiv:1905.12322). What is kept and served is float32.
     """
 
     network: str = "evidence-net"
@@ -99,6 +112,7 @@ class TrainingConfig:
     open_licences: bool = False
     # Left out of the hash, which a dict has none of; equality counts it.
     classes: dict[str, bool] = field(default_factory=dict, hash=False)
+    precision: Precision = _FLOAT32
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be.
@@ -129,11 +143,12 @@ class TrainingConfig:
             raise SettingError(
                 f"learning_rate is {self.learning_rate}.", "Use above 0."
             )
-        if self.sampling not in get_args(Sampling):
-            raise SettingError(
-                f"sampling is '{self.sampling}'.",
-                f"Choose one of: {', '.join(get_args(Sampling))}.",
-            )
+        for name, known in (("sampling", Sampling), ("precision", Precision)):
+            if getattr(self, name) not in get_args(known):
+                raise SettingError(
+                    f"{name} is '{getattr(self, name)}'.",
+                    f"Choose one of: {', '.join(get_args(known))}.",
+                )
 
     @property
     def total_steps(self) -> int:
@@ -155,10 +170,11 @@ class TrainingConfig:
         return replace(self, classes=own)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as a JSON object; without classes for the four."""
+        """Return the fields as a JSON object; without those that are as usual."""
         document = asdict(self)
-        if not self.classes:
-            del document["classes"]
+        for name in ("classes", "precision"):
+            if document[name] == _USUAL[name]:
+                del document[name]
         return document
 
     def write(self, path: Path) -> None:
@@ -178,8 +194,7 @@ class TrainingConfig:
             document = cast(
                 dict[str, Any], json.loads(path.read_text(encoding="utf-8"))
             )
-            # Runs of before this choice used what there was.
-            document = {"open_licences": False, "classes": {}, **document}
+            document = {**_USUAL, **document}
             names = {field.name for field in fields(cls)}
             return cls(**{key: document[key] for key in names})
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -48,7 +48,7 @@ def serving_model(
         Outputs ``logits`` (N, F), ``evidence`` (N, g, g, F), ``gradcam``
         (N, h, h, F) and ``embedding`` (N, E), all float32, and ``sequence`` (N, S)
         where the network has that head; the maps have one more dimension where it
-        sees whole scans. Grad-CAM needs no
+        sees whole series. Grad-CAM needs no
         gradient here: the pooled features reach the logits through one dense
         layer, so the gradient of a logit is that layer's weight over the
         number of cells (Selvaraju et al. 2017, section 3).

@@ -165,13 +165,59 @@ def build_first(
     """
     network = network_of(config)
     keras.utils.set_random_seed(config.seed)
-    model = network.build(None)
+    with _arithmetic(config):
+        model = network.build(None)
     if initial_weights is not None:
         load_weights(model, initial_weights, new_heads=bool(config.classes))
     elif network.initialise is not None:
         network.initialise(model)
     network.freeze(model)
     return model
+
+
+@contextmanager
+def _arithmetic(config: TrainingConfig) -> Iterator[None]:
+    """Build layers that compute in a run's precision; the heads stay in float32."""
+    usual = keras.config.dtype_policy()
+    if config.precision == "bfloat16":
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(usual)
+
+
+@contextmanager
+def all_devices(batch_size: int) -> Iterator[int]:
+    """Share batches out over this machine's GPUs, weights alike on each.
+
+    On JAX, the backend that can (`keras.distribution`); any other takes one device.
+
+    Parameters
+    ----------
+    batch_size
+        As many devices are used as share it evenly.
+
+    Yields
+    ------
+    int
+        Number of devices.
+    """
+    if keras.backend.backend() != "jax":
+        yield 1
+        return
+    devices = keras.distribution.list_devices()
+    count = max(
+        number for number in range(1, len(devices) + 1) if batch_size % number == 0
+    )
+    if count == 1:
+        yield 1
+        return
+    shared = keras.distribution.DataParallel(
+        devices=devices[:count], auto_shard_dataset=False
+    )
+    with shared.scope():
+        yield count
 
 
 def compile_model(
@@ -341,6 +387,33 @@ def fit(
     # open licence show no other lesions.
     needed = network.own_classes or CLASSES
     _check_sets(training, validation, needed if slices else ())
+    with all_devices(config.batch_size) as devices:
+        if devices > 1:
+            say(f"Each batch is shared out over {devices} devices.")
+        result = _run(
+            *(config, training, validation, folder, resume, initial_weights),
+            *(say, progress, on_epoch),
+        )
+    if devices == 1 and config.precision == "float32":
+        return result
+    # What is calibrated and served is one device's float32.
+    model = network.build(None)
+    load_weights(model, folder / BEST_WEIGHTS)
+    return FitResult(model, result.history)
+
+
+def _run(
+    config: TrainingConfig,
+    training: Sequence[Sample],
+    validation: Sequence[Sample],
+    folder: Path,
+    resume: bool,
+    initial_weights: Path | None,
+    say: Callable[[str], None],
+    progress: Callable[[StepProgress], None] | None,
+    on_epoch: Callable[[Mapping[str, Any]], None] | None,
+) -> FitResult:
+    """Run the loop; see `fit`."""
     model = build_first(config, initial_weights)
     compile_model(model, config)
     done = Progress(0, [])

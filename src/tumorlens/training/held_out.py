@@ -42,7 +42,7 @@ def infer(
     model
         Model with named outputs.
     samples
-        N of them, all slices or all whole scans.
+        N of them, all slices or all whole series.
     size
         Edge of the input, in pixels or voxels.
 
@@ -97,7 +97,7 @@ class HeldOut:
     def labels(self) -> NDArray[np.int64]:
         """Place of each label in `FINDINGS`, shape (N,); -1 where not known.
 
-        Of classes of the user's own the place among these.
+        Where there are classes of the user's own, it is the place among these.
         """
         names: tuple[Finding, ...] = self.own_classes or FINDINGS
         return np.array(

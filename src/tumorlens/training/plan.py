@@ -1,4 +1,4 @@
-"""What a run will take, told before it starts, and how long is left while it runs."""
+"""Plan of a run: its cost before it starts, and the time left while it runs."""
 
 from __future__ import annotations
 

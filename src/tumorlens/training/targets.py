@@ -24,7 +24,7 @@ class CellTargets:
     Parameters
     ----------
     classes
-        Shape (g, g, F), float32, one-hot, for F findings; (d, g, g, F) of a scan.
+        Shape (g, g, F), float32, one-hot, for F findings; (d, g, g, F) of a volume.
         All 0 in a cell of a slice with an outline that is ignored.
     weights
         The same without classes, float32; 0 where the cell is ignored. They sum

@@ -94,14 +94,14 @@ def load_volume_sample(record: Record, size: int) -> VolumeSample:
     return VolumeSample(record, stored, outline, None)
 
 
-def _outline(path: Path, scan: Volume, block: Block) -> NDArray[np.uint8]:
+def _outline(path: Path, series: Volume, block: Block) -> NDArray[np.uint8]:
     drawn = whole_volume(only_series(path))
-    if drawn.voxels.shape != scan.voxels.shape or not np.allclose(
-        drawn.affine, scan.affine, atol=_SAME_PLACE_MM
+    if drawn.voxels.shape != series.voxels.shape or not np.allclose(
+        drawn.affine, series.affine, atol=_SAME_PLACE_MM
     ):
         raise DatasetError(
             f"The outline {path} lies on another grid {drawn.voxels.shape} than its "
-            f"series {scan.voxels.shape}.",
+            f"series {series.voxels.shape}.",
             "Export the outline on the series' own grid.",
         )
     inside = (drawn.voxels > 0.0).astype(np.float32)
@@ -173,7 +173,7 @@ def served_volumes(samples: Sequence[Sample], size: int) -> NDArray[np.float32]:
     """
     stack = np.stack([sample.square for sample in samples])
     if stack.shape[-1] != size:
-        raise ValueError(f"scans were loaded for {stack.shape[-1]}, not {size} voxels")
+        raise ValueError(f"series were loaded for {stack.shape[-1]}, not {size} voxels")
     return (stack.astype(np.float32) / np.float32(255.0))[..., None]
 
 

@@ -21,8 +21,7 @@ from tumorlens.web.oidc import offer_provider
 from tumorlens.web.request_log import log_requests
 from tumorlens.web.security import guard
 from tumorlens.web.uploads.store import Store
-from tumorlens.web.views import account, health, login
-from tumorlens.web.views.api import root as api
+from tumorlens.web.views import account, api, health, login
 from tumorlens.web.views.pages import drift, home, series, slices
 
 _NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=(?:%|mm|MB|pixels)(?![A-Za-z]))")

@@ -28,6 +28,7 @@ from tumorlens.web.uploads.series_jobs import SeriesJobs
 from tumorlens.web.uploads.store import Store
 
 _KEY = "tumorlens"
+_DEPTH, _OLDEST = "tumorlens_queue_depth", "tumorlens_queue_oldest_seconds"
 _JUDGING_SECONDS = 12.0
 """Seconds that uploads under way are judged on when the server is told to stop."""
 
@@ -106,14 +107,20 @@ class AppState:
 
         jobs = SeriesJobs(classifier, store, settings, metrics)
 
-        def depth() -> float:
+        def waiting() -> dict[str, float]:
             try:
-                return queue.depth + jobs.waiting()
+                depth = float(queue.depth + jobs.waiting())
+                oldest = max(queue.oldest_seconds, jobs.oldest_seconds())
             except OutputError:
-                return math.nan
+                depth = oldest = math.nan
+            return {_DEPTH: depth, _OLDEST: oldest}
 
-        metrics.watch(
-            "tumorlens_queue_depth", "Uploads that wait: pictures and series.", depth
+        metrics.watch_together(
+            {
+                _DEPTH: "Uploads that wait: pictures and series.",
+                _OLDEST: "Seconds for which the oldest of them has waited.",
+            },
+            waiting,
         )
         # Together: the database is read once for all.
         metrics.watch_together(DRIFT_GAUGES, jobs.drift.gauges, "rate")

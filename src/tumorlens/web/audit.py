@@ -1,4 +1,4 @@
-"""Which requests the audit trail tells of.
+"""The audit trail of requests: which of them it records.
 
 The pictures that belong to a page are left out, and so is asking how far a scan is.
 """

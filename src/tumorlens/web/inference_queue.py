@@ -68,6 +68,13 @@ class InferenceQueue:
         with self._lock:
             return len(self._places)
 
+    @property
+    def oldest_seconds(self) -> float:
+        """Seconds for which the upload that waits longest has waited; 0 where none."""
+        with self._lock:
+            since = [place._waits_since for place in self._waiting]
+            return time.monotonic() - min(since) if since else 0.0
+
     @contextmanager
     def admit(self, client: str) -> Iterator[Place]:
         """Admit an upload until it is done.
@@ -75,7 +82,7 @@ class InferenceQueue:
         Parameters
         ----------
         client
-            Who sent it: a user, a browser's session or an address.
+            Sender: a user, a browser's session or an address.
 
         Raises
         ------
@@ -144,20 +151,28 @@ class InferenceQueue:
 class Place:
     """An upload's place in the queue.
 
+    Attributes
+    ----------
+    client
+        Who sent it.
+    waited_seconds
+        Seconds that it has waited for its turns so far.
+
     Parameters
     ----------
     queue
         The queue that admitted it.
     client
-        Who sent it.
+        Sender.
     deadline
-        On the monotonic clock; then it gets no further turn.
+        Time on the monotonic clock after which it gets no further turn.
     """
 
     def __init__(self, queue: InferenceQueue, client: str, deadline: float) -> None:
         self._queue = queue
         self._deadline = deadline
-        self._used_seconds = 0.0
+        self._used_seconds = self._waits_since = 0.0
+        self.waited_seconds = 0.0
         self._wants_to_read = self._has_turn = False
         self._changed = threading.Condition(queue._lock)
         self.client = client
@@ -193,6 +208,7 @@ class Place:
         with queue._lock:
             self._check()
             self._wants_to_read = reads
+            self._waits_since = time.monotonic()
             queue._waiting.append(self)
             queue._give_turns()
             try:
@@ -204,6 +220,7 @@ class Place:
                 self._leave()
                 raise
         start = time.monotonic()
+        self.waited_seconds += start - self._waits_since
         try:
             yield
         finally:

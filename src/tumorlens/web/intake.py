@@ -28,11 +28,13 @@ from tumorlens.imaging.read import holds_many_pages, read_study
 from tumorlens.imaging.study import MRSequence, Study
 from tumorlens.inference.slice.prediction import Failure, Prediction, sequence_of_name
 from tumorlens.operations.drift import UploadSample, observe_slice
+from tumorlens.operations.logs import log_name
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state
 from tumorlens.web.audit import note_made
 from tumorlens.web.idempotency import HEADER
 from tumorlens.web.inference_queue import Place
+from tumorlens.web.request_log import JOB
 from tumorlens.web.security import client_of
 from tumorlens.web.uploads.feedback import PAGES_OF
 from tumorlens.web.uploads.store import AnswerKey
@@ -107,6 +109,9 @@ def judge_pictures(
                 if isinstance(result, Upload):
                     note_made(result.id)
                 yield result
+        state.metrics.stage_seconds.labels("picture", "wait").observe(
+            place.waited_seconds
+        )
     # The page's own examples say nothing of what people send.
     if sample.prediction is not None and origin is None:
         state.drift.observe(observe_slice(sample.prediction, state.bundle))
@@ -224,6 +229,7 @@ def queue_study(
         _label(files), owner, point, _numbered_files(files), origin, key
     )
     note_made(upload.id)
+    request.environ[JOB] = log_name(upload.id)
     app_state().jobs.start()
     return upload
 
@@ -264,16 +270,21 @@ def _judge_picture(
 ) -> Iterator[Upload | Failure]:
     judged, total = 0, 0
     try:
-        classifier = app_state().classifier.slice_classifier()
+        state = app_state()
+        classifier = state.classifier.slice_classifier()
 
         def judge(study: Study, start: int) -> list[Prediction]:
             some = study.slices[start : start + _PAGES_PER_TURN]
-            found = classifier.predict_slices(some, operating_point, study.notes)
-            return list(found)
+            with state.metrics.time_stage("picture", "judge"):
+                predictions = classifier.predict_slices(
+                    some, operating_point, study.notes
+                )
+                return list(predictions)
 
         def read() -> Study:
             nonlocal total
-            study = read_study(data, name)
+            with state.metrics.time_stage("picture", "read"):
+                study = read_study(data, name)
             total = len(study.slices)
             pages.take(total, display_name(name))
             return study
@@ -301,7 +312,8 @@ def _judge_picture(
                 own = dict(pages_origin)
                 if slice_.pixel_aspect != 1.0 and slice_.spacing_mm is None:
                     own[PIXEL_ASPECT] = slice_.pixel_aspect
-                kept = app_state().store.add(prediction, owner, own)
+                with state.metrics.time_stage("picture", "keep"):
+                    kept = state.store.add(prediction, owner, own)
                 # So that pages of one patient can be told from those of several.
                 pages_origin.setdefault(PAGES_OF, kept.id)
                 sample.offer(prediction)

@@ -190,8 +190,8 @@ def offer_provider(
 
 def oidc_login() -> OidcLogin | None:
     """Return how people sign in at a provider; None where there is none."""
-    found: OidcLogin | None = current_app.extensions.get(_KEY)
-    return found
+    login: OidcLogin | None = current_app.extensions.get(_KEY)
+    return login
 
 
 def _asked(ask: Any) -> Any:  # noqa: ANN401

@@ -153,12 +153,12 @@ class Passkeys:
             return None
         passkey_id = str(answer["credential"].get("id"))
         # A database does not take whatever JSON has as text.
-        found = (
+        passkey_and_account = (
             self._accounts.passkey(passkey_id) if _ID.fullmatch(passkey_id) else None
         )
-        if found is None:
+        if passkey_and_account is None:
             return None
-        passkey, account = found
+        passkey, account = passkey_and_account
         checked = _verified(
             webauthn.verify_authentication_response,
             answer,

@@ -1,4 +1,4 @@
-"""One line in the log, one id and one count for each request.
+"""The log of requests: one line, one id and one count for each.
 
 Tested in `tests/web/test_overload.py`.
 """
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "X-Request-ID"
+JOB = "tumorlens.job"
+"""Key of a request's environment for the name by which its job is logged."""
 _ROUTE = "tumorlens.route"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -74,6 +76,8 @@ class RequestLog:
                 "duration": round(seconds, 4),
                 "request_id": request_id,
             }
+            if JOB in environ:
+                fields["job"] = environ[JOB]
             logger.info("request", extra={"fields": fields})
 
         try:

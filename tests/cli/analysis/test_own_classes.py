@@ -39,7 +39,6 @@ from tumorlens.inference.slice.decision import (
 from tumorlens.inference.study.classifier import load_study_classifier
 from tumorlens.report.study.document import study_to_json
 from tumorlens.report.words import headline, sentence
-from tumorlens.scale.archive.part_worker import PartWorker
 from tumorlens.taxonomy import Answer, own_classes
 
 NAMES = ["astro_cytoma", "lymphoma", "abscess", "healthy"]
@@ -248,13 +247,6 @@ def test_a_class_may_have_the_name_of_a_column(
     assert row["p_file"] == found.decision.raw_probabilities["file"]
 
 
-@pytest.mark.parametrize(
-    "load",
-    [
-        load_compared_model,
-        lambda folder: PartWorker(str(folder), 1, None, maps=False),
-    ],
-)
-def test_what_knows_the_four_classes_alone_refuses_it(load, own_bundle: Path) -> None:
+def test_what_knows_the_four_classes_alone_refuses_it(own_bundle: Path) -> None:
     with pytest.raises(BundleError, match="classes of its own"):
-        load(own_bundle)
+        load_compared_model(own_bundle)

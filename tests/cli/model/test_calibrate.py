@@ -89,7 +89,7 @@ def test_a_fold_that_trained_on_the_patient_is_refused(
     document["provenance"] = {"patients": {"train": ["p1"]}}
     write_document(bundle, document)
     assert calibrate(copy) == 2
-    assert "was trained on the patient of scan 'p1'" in capsys.readouterr().err
+    assert "was trained on the patient of series 'p1'" in capsys.readouterr().err
 
 
 def test_folds_that_are_not_there(

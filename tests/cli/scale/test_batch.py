@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import build_tiny_bundle
 from tests.samples.archives import (
     archive_rows,
     draw_archive,
@@ -22,6 +24,7 @@ from tests.samples.archives import (
     part_files,
 )
 from tumorlens.cli.main import main
+from tumorlens.taxonomy import own_classes
 
 pytest.importorskip("pyarrow", reason="the extra 'archive' is not installed")
 
@@ -70,7 +73,7 @@ def test_every_input_becomes_rows_once(
     missing = tmp_path / "missing.png"
     assert run(archive, missing, "--out", tmp_path / "out") == 1
     said = capsys.readouterr().out
-    assert "Skipped, because no picture: 1 file." in said
+    assert "Skipped, because no picture or a mask: 1 file." in said
     assert "Measured on" in said
     assert "slices/s" in said
     assert "12 slices and 3 failures" in said
@@ -116,6 +119,32 @@ def test_pictures_have_the_values_of_predict(
             value = row[name]
             shown = f"{value:.6f}" if isinstance(value, float) else str(value)
             assert (shown if value is not None else "") == cell, name
+
+
+def test_classes_of_ones_own_have_their_columns_and_are_counted(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"brain metastasis": True, "lymphoma": True, "cyst": False}
+    (tmp_path / "own").mkdir()
+    build_tiny_bundle(tmp_path / "own", own_classes({**names, "healthy": False}))
+    pictures, out, table = archive / "pictures", tmp_path / "out", tmp_path / "p.csv"
+    more = ["--model", str(tmp_path / "own"), "--threads", "1"]
+    assert main(["batch", str(pictures), "--out", str(out), *more]) == 1
+    main(["predict", str(pictures), "--csv", str(table), *more])
+    with table.open(newline="") as file:
+        expected = sorted(csv.DictReader(file), key=lambda row: row["file"])
+    for row, cells in zip(archive_rows(out), expected, strict=True):
+        assert list(row)[: len(cells) - 1] == [name for name in cells if name != "ms"]
+        for name in ("decision", "kinds", "p_brain metastasis", "p_healthy"):
+            shown = f"{row[name]:.6f}" if isinstance(row[name], float) else row[name]
+            assert (shown or "") == cells[name], name
+    capsys.readouterr()
+    call = ["query", str(out), "--by", "decision", "--where", "p_lymphoma="]
+    assert main([*call, "--json", "-"]) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    assert [(group["decision"], group["failed"]) for group in groups] == [(None, 1)]
+    assert main(["query", str(out), "--by", "p_glioma"]) == 2
+    assert "p_brain metastasis" in capsys.readouterr().err
 
 
 def test_a_killed_run_goes_on_and_does_nothing_twice(

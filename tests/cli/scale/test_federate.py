@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
 from tests.samples.federated_sites import draw_site
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import read_manifest, write_manifest
+from tumorlens.errors import DatasetError
 
 TINY = (
     *("--network", "seed-cnn", "--rounds", "1", "--local-steps", "1"),
@@ -115,3 +117,23 @@ def test_a_study_compares_its_arms_and_goes_on(manifests, tmp_path, capsys):
     assert "points of the centralised one" in page
     assert main([*call, "--resume"]) == 0
     assert "Arm" not in capsys.readouterr().out
+
+
+def test_a_site_of_other_lesions_alone_trains_and_judges_no_arm(manifests, tmp_path):
+    pytest.importorskip("flwr", reason="the extra 'federated' is not installed")
+    from tumorlens.scale.federation.plan import FederationPlan
+    from tumorlens.scale.federation.study import kept_aside_samples
+    from tumorlens.training.config import TrainingConfig
+
+    rows = read_manifest(manifests["west"])
+    others = [replace(row, label=None, lesion="vascular") for row in rows]
+    write_manifest(others, tmp_path / "west.csv")
+    plan = FederationPlan(training=TrainingConfig(network="evidence-net-sequences"))
+    told = []
+    sites = {"east": manifests["east"], "west": tmp_path / "west.csv"}
+    found = kept_aside_samples(sites, plan, tmp_path / "out", told.append)
+    assert [(name, len(samples)) for name, samples in found.items()] == [("east", 4)]
+    (line,) = told
+    assert line.startswith("west has no slice of the four classes")
+    with pytest.raises(DatasetError, match="No site has a slice"):
+        kept_aside_samples({"west": sites["west"]}, plan, tmp_path / "o", told.append)

@@ -23,6 +23,7 @@ from tumorlens.inference.bundle.bundle import (
     write_document,
 )
 from tumorlens.inference.bundle.facts import (
+    MeasuredShare,
     OperatingPoint,
     Rate,
     Rules,
@@ -238,6 +239,29 @@ def test_the_measured_rates_stand_in_the_finding(bundle: Path) -> None:
     assert found.size_measured
     assert NOT_VALIDATED not in found.reasons
     assert ROUGH_OUTLINE not in found.reasons
+
+
+def test_the_measured_rates_are_those_of_the_sequence(bundle: Path) -> None:
+    share = {"labelled_lesions": MeasuredShare(0.93, 0.9, 0.95, 60, 41)}
+    clear = {"same_scanner": MeasuredShare(0.81, 0.7, 0.9, 50, 33)}
+    point = OperatingPoint(0.3, RATE, RATE, {"all": share, "T1C": {**share, **clear}})
+    points = dict.fromkeys(("screening", "balanced"), point)
+    made = judged_with(bundle, replace(MODEL, operating_points=points))
+
+    def said(sequence: MRSequence | None) -> str:
+        series = replace(drawn_series(range(4, 8)), sequence=sequence)
+        return " ".join(predict_by_slices(made, series).reasons)
+
+    assert "whole series in T1 with contrast of patients" in said(
+        MRSequence.T1_CONTRAST
+    )
+    assert "of 41 with a tumour, 93 % (90 % to 95 %)" in said(MRSequence.T1_CONTRAST)
+    assert "of 33 patients from the same scanners, 81 % (70 % to 90 %)" in said(
+        MRSequence.T1_CONTRAST
+    )
+    assert "In T2 no whole series were measured." in said(MRSequence.T2)
+    assert "of 70 with a tumour" in said(MRSequence.T2)
+    assert "no whole series" not in said(None)
 
 
 def test_its_weights_make_the_probability_and_its_threshold_decides(

@@ -36,7 +36,9 @@ from tumorlens.inference.series.decision import (
     NOTHING_JUDGED,
     SeriesPrediction,
     key_slices,
+    kind_weights,
     run_length,
+    series_probabilities,
     strongest_run,
 )
 from tumorlens.inference.series.lesion import Side
@@ -153,6 +155,35 @@ def test_one_loud_slice_is_weaker_than_a_run_of_neighbours() -> None:
     p_tumor = np.array([0.0, 0.9, 0.0, 0.0, 0.6, 0.7, 0.6, 0.0])
     assert strongest_run(p_tumor, 3) == (4, 7)
     assert strongest_run(np.array([np.nan, 0.2, np.nan]), 9) == (0, 3)
+
+
+def test_all_slices_that_show_a_tumour_name_its_kind() -> None:
+    # The loudest slice says meningioma, the others of the same tumour glioma.
+    slices = np.array(
+        [
+            [0.02, 0.01, 0.00, 0.97],
+            [0.60, 0.10, 0.00, 0.30],
+            [0.18, 0.80, 0.00, 0.02],
+            [0.70, 0.20, 0.00, 0.10],
+            [0.60, 0.20, 0.00, 0.20],
+            [np.nan] * 4,
+            [0.00, 0.30, 0.00, 0.70],
+        ]
+    )
+    p_tumor = 1.0 - slices[:, 3]
+    weights = kind_weights(p_tumor)
+    # What is less than half as suspicious as the loudest slice does not count.
+    assert np.flatnonzero(weights).tolist() == [1, 2, 3, 4]
+    assert weights.sum() == pytest.approx(1.0)
+    assert weights[2] / weights[4] == pytest.approx(0.98 / 0.80)
+    shares = series_probabilities(slices, (2, 3), 2.0)
+    assert shares.sum() == pytest.approx(1.0)
+    assert shares[3] == pytest.approx(1.0 / (1.0 + np.exp(2.0)))
+    assert shares[0] > 1.5 * shares[1]
+    # A logarithmic pool: twice as many like slices change nothing.
+    assert series_probabilities(
+        np.repeat(slices, 2, axis=0), (4, 6), 2.0
+    ) == pytest.approx(shares)
 
 
 def test_key_slices_lie_apart() -> None:

@@ -16,7 +16,7 @@ from tests.pacs.dicomweb.conftest import connect
 from tests.samples.dicom_studies import change, ill_head, wait_for, write_series
 from tests.samples.orthanc import PASSWORD, USER, Orthanc
 from tests.samples.processes import Command
-from tests.samples.ups_server import UpsServer, serve_ups
+from tests.samples.ups_server import UpsServer, serve_ups, telling
 from tumorlens.cli.main import main
 from tumorlens.errors import ArchiveAccessError, ArchiveDownError, SettingError
 from tumorlens.pacs.dicomweb import access
@@ -24,10 +24,12 @@ from tumorlens.pacs.dicomweb.access import open_session, worklist_credentials
 from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
 from tumorlens.pacs.dicomweb.poller import Poller
 from tumorlens.pacs.dicomweb.ups import (
+    ASKED,
     GIVEN_UP,
     GONE,
     NO_MR,
     NOTHING_JUDGED,
+    CancelRequests,
     NotOursError,
     OrderedSteps,
     StepService,
@@ -178,6 +180,95 @@ def test_a_series_that_is_removed_meanwhile_cancels_its_step(
     poller.look()
     assert (ups.state(step), ups.reason(step)) == ("CANCELED", GONE)
     assert queue.orders() == {}
+
+
+def canceling(
+    stack: ExitStack, orthanc: Orthanc, ups: UpsServer, queue: FetchQueue
+) -> Poller:
+    """A poller that hears who wants steps canceled."""
+    archive = stack.enter_context(closing(connect(orthanc)))
+    service = stack.enter_context(closing(service_of(ups)))
+    heard = stack.enter_context(closing(CancelRequests(service, STATION)))
+    steps = OrderedSteps(service, archive, orthanc.url, queue, STATION, heard)
+    return Poller(archive, queue, 0, steps.studies, steps.wants)
+
+
+def test_a_step_that_is_asked_to_be_canceled_is_and_others_go_on(
+    orthanc: Orthanc,
+    ups: UpsServer,
+    queue: FetchQueue,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one, both = stored(orthanc, tmp_path / "a"), stored(orthanc, tmp_path / "b")
+    with ExitStack() as stack:
+        stack.enter_context(telling(ups))
+        poller = canceling(stack, orthanc, ups, queue)
+        unwanted, kept = ups.schedule(one, both), ups.schedule(both)
+        for _ in range(3):
+            poller.look()
+        assert queue.counts() == {"receiving": 2}
+        wait_for(lambda: len(ups.listeners) == 1)
+        ups.request_cancel("1.2.3")
+        ups.request_cancel(unwanted)
+        wait_for(lambda: poller.look() or ups.state(unwanted) == "CANCELED")
+        assert ups.reason(unwanted) == ASKED
+        assert ups.state(kept) == "IN PROGRESS"
+        # What another step orders, too, is still to be judged.
+        assert queue.counts() == {"receiving": 1}
+        assert queue.due_in(both[1]) is None
+    assert "cannot be understood" in caplog.text
+    assert not any(secret in caplog.text for secret in SECRETS)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_request_that_comes_too_late_changes_nothing(
+    orthanc: Orthanc, ups: UpsServer, queue: FetchQueue, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(telling(ups))
+        poller = canceling(stack, orthanc, ups, queue)
+        step = ups.schedule(stored(orthanc, tmp_path / "a"))
+        for _ in range(3):
+            poller.look()
+        wait_for(lambda: bool(ups.listeners))
+        wait_for(lambda: queue.counts() == {"done": 1})
+        ups.request_cancel(step)
+        poller.look()
+        assert ups.state(step) == "COMPLETED"
+
+
+def test_a_channel_that_breaks_off_is_opened_again(
+    orthanc: Orthanc, ups: UpsServer, queue: FetchQueue, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(telling(ups))
+        poller = canceling(stack, orthanc, ups, queue)
+        step = ups.schedule(stored(orthanc, tmp_path / "a"))
+        for _ in range(2):
+            poller.look()
+        wait_for(lambda: len(ups.listeners) == 1)
+        first = ups.listeners[0]
+        first.close()
+        wait_for(lambda: [x for x in ups.listeners if x is not first])
+        ups.request_cancel(step)
+        wait_for(lambda: poller.look() or ups.state(step) == "CANCELED")
+
+
+def test_a_worklist_that_tells_of_no_events_is_served_all_the_same(
+    orthanc: Orthanc,
+    ups: UpsServer,
+    queue: FetchQueue,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ExitStack() as stack:
+        poller = canceling(stack, orthanc, ups, queue)
+        ups.schedule(stored(orthanc, tmp_path / "a"))
+        for _ in range(3):
+            poller.look()
+    assert queue.counts() == {"receiving": 1}
+    assert caplog.text.count("Requests to cancel a step are not heard.") == 1
 
 
 def test_what_is_not_ready_or_not_there_is_left_on_the_worklist(

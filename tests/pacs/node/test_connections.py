@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE
+from pynetdicom.association import Association
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     MRImageStorage,
     Verification,
@@ -25,6 +27,7 @@ from tests.samples.orthanc import free_port
 from tests.samples.processes import Command
 from tests.samples.tls import Certificates
 from tumorlens.errors import SettingError
+from tumorlens.pacs.node.connections import _Handler
 from tumorlens.pacs.node.peers import Peer, client_tls, server_tls
 from tumorlens.pacs.node.receiver import Receiver
 from tumorlens.pacs.node.sender import send_files
@@ -140,13 +143,37 @@ def test_silent_connections_hold_up_nobody(node: tuple[Command, Peer]) -> None:
 def test_the_oldest_of_too_many_silent_connections_is_cut_off(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = NodeLimits(connections=3)
+    # None ends by itself, however busy the machine is.
+    limits = NodeLimits(connections=3, association_seconds=300)
     with listening(tmp_path, limits) as peer, ExitStack() as stack:
         silent = [stack.enter_context(connect(peer)) for _ in range(3)]
         assert echo(peer) == 0
         # An end of file at once, long before it would have been silent for too long.
         assert silent[0].recv(1) == b""
         assert "cut off for a new one" in caplog.text
+
+
+def test_a_connection_counts_before_its_thread_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, started = _Handler._create_association, threading.Semaphore(0)
+    is_late = iter([False, True, True])
+
+    def create_late(handler: _Handler) -> Association:
+        if next(is_late, False):
+            assert started.acquire(timeout=60)
+        return create(handler)
+
+    monkeypatch.setattr(_Handler, "_create_association", create_late)
+    limits = NodeLimits(connections=3, association_seconds=300)
+    with listening(tmp_path, limits) as peer, ExitStack() as stack:
+        silent = [stack.enter_context(connect(peer)) for _ in range(3)]
+        try:
+            assert echo(peer) == 0
+            assert silent[0].recv(1) == b""
+        finally:
+            started.release(2)
+    assert "cut off for a new one" in caplog.text
 
 
 def test_a_silent_connection_ends_in_time(tmp_path: Path) -> None:

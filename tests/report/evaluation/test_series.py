@@ -14,6 +14,13 @@ FIGURES = {
         "calibration_error": FIGURE,
         "operating_points": POINTS,
         "by_source": {"cheng": POINTS, "mine": POINTS},
+        "measured": {
+            "screening": {
+                "all": {"labelled_lesions": FIGURE | {"slices": 9}},
+                "FLAIR": {"same_scanner": FIGURE | {"slices": 5}},
+            }
+        },
+        "kinds": {"cheng": {"glioma": {"right": FIGURE, "scans": 8}}},
     },
     "set_by_hand": {"auroc": FIGURE, "calibration_error": None},
     "planes": {
@@ -40,5 +47,10 @@ def test_every_figure_that_there_is_has_a_row() -> None:
     assert "mine: sensitivity at `screening` (12 series)" in rows
     # Nothing was measured where no scan of the kind was there.
     assert not any("specificity" in title or "planes" in title for title in rows)
+    clear = "FLAIR: tumour-free parts from the same scanners called free of tumour"
+    assert rows[f"{clear} at `screening` (5 series)"] == "0.900 [0.800, 0.950]"
+    assert not any(title.startswith("all:") for title in rows)
+    stacks = "`cheng`, stacks of tumour slices"
+    assert f"{stacks}: likeliest kind right, glioma (8 series)" in rows
     assert "Lesion at the fitted level (7 outlines): Dice, mean" in rows
     assert len(series_figure_rows({**FIGURES, "outlines": None})) == len(rows) - 9

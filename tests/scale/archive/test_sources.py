@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nibabel.nifti1 import Nifti1PairHeader
 from pydicom import dcmread
 
 from tests.samples.archives import archive_rows, draw_archive
@@ -205,6 +206,11 @@ def test_frames_count_as_slices(tmp_path: Path) -> None:
         ("notes.txt", b"x", False, False),
         ("notes.txt", b"x", True, True),
         ("cut", b"\0" * 128 + b"DICM\x02\0", False, True),
+        ("a.hdr", Nifti1PairHeader().binaryblock, False, True),
+        ("a.img", bytes(4000), False, False),
+        ("sub-01_T1w.nii.gz", b"x", False, True),
+        ("BraTS_00000_seg.nii.gz", b"x", False, False),
+        ("BraTS_00000_seg.nii.gz", b"x", True, True),
     ],
 )
 def test_pictures_are_told_by_name_dicom_by_content(

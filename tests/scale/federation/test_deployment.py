@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +28,9 @@ from tests.samples.federated_sites import draw_site
 from tumorlens.errors import SettingError
 from tumorlens.scale.federation.deployment import (
     Address,
+    ServerTls,
     SuperLink,
+    check_certificate,
     check_sites,
     flower_command,
     run_supernode,
@@ -48,7 +51,15 @@ def named(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
-def write_certificates(folder: Path) -> None:
+LOOPBACK = (
+    x509.DNSName("localhost"),
+    x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+)
+
+
+def write_certificates(
+    folder: Path, addresses: Sequence[x509.GeneralName] = LOOPBACK
+) -> None:
     """Make an authority, and a server's certificate that it signed."""
     now = datetime.datetime.now(datetime.UTC)
     authority_key = ec.generate_private_key(ec.SECP256R1())
@@ -70,12 +81,9 @@ def write_certificates(folder: Path) -> None:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
-    names = x509.SubjectAlternativeName(
-        [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    )
     server = (
         begun("server", server_key)
-        .add_extension(names, critical=False)
+        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -132,7 +140,7 @@ class Deployment:
     def start_server(self, *options: str) -> None:
         self._start(
             "server",
-            *("server", "--out", str(self.out), "--listen", f"127.0.0.1:{self.port}"),
+            *("server", "--out", str(self.out), "--listen", f"0.0.0.0:{self.port}"),
             *("--certificate", str(self.folder / "server.pem")),
             *("--key", str(self.folder / "server.key")),
             *("--authority", str(self.folder / "authority.pem")),
@@ -225,6 +233,26 @@ def test_hospitals_and_server_are_killed_and_the_federation_goes_on(deployment):
     assert pictures
     left = {path.name for path in deployment.out.rglob("*") if path.is_file()}
     assert not pictures & left
+
+
+def test_a_certificate_names_what_flowers_own_processes_call(tmp_path):
+    everywhere = Address("0.0.0.0", 9092)
+    assert str(everywhere.from_here()) == "127.0.0.1:9092"
+    given = Address("federation.example.org", 9092)
+    assert given.from_here() == given
+    write_certificates(tmp_path)
+    files = [tmp_path / name for name in ("server.pem", "server.key", "authority.pem")]
+    check_certificate(files[0], "127.0.0.1")
+    with pytest.raises(SettingError, match="names 127.0.0.1, localhost, and"):
+        check_certificate(files[0], given.host)
+    with pytest.raises(SettingError, match="names no address"):
+        check_certificate(files[2], given.host)
+    with pytest.raises(SettingError, match="is no certificate"):
+        check_certificate(files[1], given.host)
+    write_certificates(tmp_path, (x509.DNSName("*.example.org"),))
+    check_certificate(files[0], given.host)
+    with pytest.raises(SettingError, match="here call 127.0.0.1"):
+        SuperLink(tmp_path / "out", everywhere, ServerTls(*files), {})
 
 
 def test_sites_with_keys_need_tls(tmp_path):

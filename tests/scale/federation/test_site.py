@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.samples.federated_sites import TINY_PLAN, TINY_TRAINING, draw_site
-from tumorlens.errors import SettingError, TrainingError
+from tumorlens.data.manifest import read_manifest, write_manifest
+from tumorlens.errors import DatasetError, SettingError, TrainingError
 from tumorlens.scale.federation.plan import FederationPlan, Privacy
 from tumorlens.scale.federation.site import (
     Site,
@@ -110,6 +111,26 @@ def test_counts_are_of_patients_that_teach_nothing(site):
     assert (counts["all"]["slices"], counts["all"]["patients"]) == (4, 4)
     counts = site.finish(TINY_PLAN, FIRST["shared"])
     assert (counts["all"]["slices"], counts["all"]["patients"]) == (4, 4)
+
+
+def test_other_lesions_teach_and_are_not_counted(manifest, tmp_path):
+    rows = [
+        replace(row, label=None, lesion="other") if number % 4 == 1 else row
+        for number, row in enumerate(read_manifest(manifest))
+    ]
+    write_manifest(rows, tmp_path / "lesions.csv")
+    network = replace(TINY_TRAINING, network="evidence-net-sequences")
+    plan = replace(TINY_PLAN, training=network)
+    site = Site("north", tmp_path / "lesions.csv", tmp_path, say=lambda _: None)
+    assert len(site.samples("train", network)) == 8
+    counts = site.finish(plan, {})
+    assert (counts["all"]["slices"], counts["all"]["patients"]) == (3, 3)
+    others = [row for row in rows if row.label is None]
+    write_manifest(others, tmp_path / "others.csv")
+    alone = Site("east", tmp_path / "others.csv", tmp_path, say=lambda _: None)
+    assert alone.finish(plan, {}) is None
+    with pytest.raises(DatasetError, match="no slice of the four classes"):
+        alone.judged_samples("test", network)
 
 
 def test_a_site_of_few_patients_trains_and_counts_nothing(site):

@@ -1,21 +1,14 @@
 """Heads as another sequence would show them: what is bright, what dark, what stays."""
 
-import cv2
 import numpy as np
 
+from tests.samples.heads import disc
 from tumorlens.training.augment.contrast import (
     enhances,
     invert_contrast,
     t2_of_flair,
     without_agent,
 )
-
-
-def disc(radius, centre=(128, 128)):
-    square = np.zeros((256, 256), np.uint8)
-    cv2.circle(square, centre, radius, 255, -1)
-    return square
-
 
 BRAIN = disc(90)
 VENTRICLES = disc(20)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.samples.discs import disc
+from tests.samples.heads import disc
 from tumorlens.data.manifest import Record
 from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import Lesion, TumorClass

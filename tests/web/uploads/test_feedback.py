@@ -24,7 +24,7 @@ from tests.samples.uploads import form, text_of
 from tests.web.uploads.test_store import Clock
 from tumorlens import Prediction, SeriesClassifier
 from tumorlens.errors import MissingFileError, OutputError
-from tumorlens.operations.audit import FILE
+from tumorlens.operations.audit import AUDIT_FILE
 from tumorlens.report.feedback import Feedback
 from tumorlens.taxonomy import TumorClass
 from tumorlens.web.uploads.feedback import marked_results
@@ -59,7 +59,7 @@ def test_a_program_marks_a_prediction_and_takes_it_back(
     assert again["feedback"] == answer.json
     assert client.delete(place).status_code == 204
     assert client.get(found["links"]["self"]).json == found
-    text = (store.folder / FILE).read_text()
+    text = (store.folder / AUDIT_FILE).read_text()
     assert text.count("api.slices.mark") == text.count("api.slices.unmark") == 1
     metrics = client.get("/metrics").text
     assert 'tumorlens_feedback_total{correct="no"} 1.0' in metrics

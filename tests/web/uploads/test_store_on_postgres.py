@@ -44,6 +44,24 @@ def timed(
         yield store
 
 
+def test_a_dump_and_a_copy_of_the_folder_are_a_backup(
+    tmp_path: Path,
+    clock: Clock,  # noqa: F811
+    postgres: Postgres,
+) -> None:
+    url = postgres.database()
+    with closing(Store(tmp_path / "s", 60, 3 * MB, clock, url)) as store:
+        scan = send(store)
+    dump = postgres.dump()
+    (tmp_path / "s").rename(tmp_path / "copy")
+    assert postgres.database() == url
+    postgres.restore(dump)
+    with closing(Store(tmp_path / "copy", 60, 3 * MB, clock, url)) as store:
+        assert get(store, scan).state is State.WAITING
+        (file,) = store.sent_files(take(store)).values()
+        assert file.read_bytes() == b"abc"
+
+
 def test_two_servers_share_what_waits(
     tmp_path: Path,
     clock: Clock,  # noqa: F811

@@ -1,6 +1,6 @@
-"""Options that several commands share: the model, labelled pictures.
+"""Options that several commands share, and the types of paths that options take.
 
-Tested in `tests/cli/analysis/test_predict.py`.
+Tested in `tests/cli/analysis/test_predict.py` and `tests/cli/data/test_data.py`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,16 @@ from pathlib import Path
 
 import click
 
+PATH = click.Path(path_type=Path)
+"""A file or a folder, which need not exist."""
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
 store_option = click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     envvar="TUMORLENS_STORE",
     required=True,
     help="The server's folder. Environment: TUMORLENS_STORE.",
@@ -50,7 +57,7 @@ precision_option = click.option(
 manifest_option = click.option(
     "--data",
     "manifest",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="Manifest (CSV) or folder with a folder a class.",
 )
@@ -62,3 +69,23 @@ split_option = click.option(
     show_default=True,
     help="Which part of the manifest to score; 'all' for every row.",
 )
+
+figures_option = click.option(
+    "--json", "json_path", type=PATH, help="Write all figures."
+)
+
+calibrate_on_option = click.option(
+    "--calibrate-on",
+    type=EXISTING_FOLDER,
+    default=None,
+    help="Fix calibration and thresholds on this cross-validation's held-out patients.",
+)
+
+readers_option = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Pictures that are read at the same time.",
+)
+"""Threads that read pictures, for commands that run no network."""

@@ -1,4 +1,4 @@
-"""What commands share that run until they are told to stop: settings, and the end.
+"""Shared by commands that run until they are stopped: settings, and an orderly end.
 
 Tested in `tests/cli/services/test_serve.py` and `tests/cli/services/test_worker.py`.
 """
@@ -20,6 +20,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import click
 
+from tumorlens.cli._shared.options import FOLDER
 from tumorlens.operations.logs import only_our_log
 from tumorlens.settings import SETTINGS
 
@@ -83,7 +84,7 @@ def place_options(command: Command) -> Command:
     )(check)
     with_store = click.option(
         "--store",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FOLDER,
         envvar="TUMORLENS_STORE",
         help="The server's folder. Environment: TUMORLENS_STORE.",
     )(with_url)

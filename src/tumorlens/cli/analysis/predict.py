@@ -227,7 +227,7 @@ def find_files(
         A file is taken whatever its name; of a folder, searched through all
         its subfolders, every file that is a picture or an archive of pictures by
         its ending or its content and does not start with a dot, but for what by
-        its name is no scan; of a pattern (``*``, ``?``,
+        its name is no image; of a pattern (``*``, ``?``,
         ``[...]``, ``**``) every match.
     notes
         Notes of the files of a folder that were skipped.

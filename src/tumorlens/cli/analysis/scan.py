@@ -96,9 +96,9 @@ def scan(
     threads: int | None,
     precision: str,
 ) -> int:
-    """Say what whole scans show, how sure that is, and where.
+    """Say what whole series show, how sure that is, and where.
 
-    PATH is a file or folder that holds one scan or several. Each series gets
+    PATH is a file or folder that holds one series or several. Each series gets
     one finding; single pictures are for `tumorlens predict`. Exit status: 0 all
     read, 1 some failed, 2 wrong use or nothing could be read.
 

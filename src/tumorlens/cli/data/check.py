@@ -6,27 +6,45 @@ Tested in `tests/cli/data/test_data.py`.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tumorlens.cli._shared.options import FILE, FOLDER, PATH, readers_option
 from tumorlens.cli._shared.output_files import STANDARD_OUTPUT, check_files, write_json
-from tumorlens.cli.data.options import (
-    OUT,
-    SOURCE,
-    readers_option,
-    reading_bar,
-    report_skipped,
-)
 
 if TYPE_CHECKING:
     from tumorlens.data.audit import Audit
     from tumorlens.data.manifest import Record
 
 
+@contextmanager
+def _reading_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many pictures are read, on standard error and only in a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def print_skipped(files: list[Path]) -> None:
+    """Print how many files were not listed, and the names of the first."""
+    from tumorlens.data.manifest import ENDINGS, first_names
+
+    click.echo(
+        f"Passed over ({len(files):,}): {first_names(files)}. Listed are files in "
+        f"folders named by class that end in {', '.join(ENDINGS)}.",
+        err=True,
+    )
+
+
 @click.command()
-@click.argument("source", type=SOURCE)
+@click.argument("source", type=PATH)
 @click.option(
     "--json", "json_out", metavar="FILE", help="Write all as JSON; - for the terminal."
 )
@@ -50,9 +68,9 @@ def audit(
         allow_unlabelled=True,
         must_exist=False,
         may_be_own=True,
-        passed_over=report_skipped,
+        report_skipped=print_skipped,
     )
-    with reading_bar("Reading pictures", len(records)) as progress:
+    with _reading_bar("Reading pictures", len(records)) as progress:
         audit_result = run_audit(records, threads=threads, progress=progress)
     if json_out == STANDARD_OUTPUT:
         click.echo(json.dumps(audit_result.to_json(), indent=2))
@@ -109,18 +127,22 @@ def _verdict(audit_result: Audit) -> str:
 
 
 @click.command()
-@click.argument("source", type=SOURCE)
-@click.argument("against", type=SOURCE, required=False)
-@click.option("--split", default=None, help="Of SOURCE only this split, as test.")
+@click.argument("source", type=PATH)
+@click.argument("against", type=PATH, required=False)
 @click.option(
-    "--against-split", default=None, help="Of AGAINST only this split, as train."
+    "--split", default=None, help="Take only this split of SOURCE, such as test."
+)
+@click.option(
+    "--against-split",
+    default=None,
+    help="Take only this split of AGAINST, such as train.",
 )
 @click.option(
     "--patients-of",
-    type=SOURCE,
+    type=PATH,
     help="A set that names patients: who shows on a copy of its pictures is known.",
 )
-@click.option("--json", "json_out", type=OUT, help="Write the counts as JSON.")
+@click.option("--json", "json_out", type=FILE, help="Write the counts as JSON.")
 @readers_option
 @click.pass_context
 def overlap(
@@ -150,7 +172,7 @@ def overlap(
     others = _rows(against or source, against_split)
     patient_records = [] if patients_of is None else _rows(patients_of, None)
     total = len(records) + len(others) + len(patient_records)
-    with reading_bar("Reading pictures", total) as progress:
+    with _reading_bar("Reading pictures", total) as progress:
         overlap = measure_overlap(
             records, others, patient_records, threads=threads, progress=progress
         )
@@ -177,7 +199,7 @@ def _rows(source: Path, split: str | None) -> list[Record]:
         allow_unlabelled=True,
         must_exist=False,
         may_be_own=True,
-        passed_over=report_skipped,
+        report_skipped=print_skipped,
     )
     chosen = [row for row in records if split in (None, row.split)]
     if not chosen:
@@ -190,9 +212,9 @@ def _rows(source: Path, split: str | None) -> list[Record]:
 
 
 @click.command()
-@click.argument("source", type=SOURCE)
-@click.option("--out", type=OUT, required=True, help="The manifest to write.")
-@click.option("--folds", type=int, default=None, help="Deal out to so many folds.")
+@click.argument("source", type=PATH)
+@click.option("--out", type=FILE, required=True, help="The manifest to write.")
+@click.option("--folds", type=int, default=None, help="Number of folds to deal out to.")
 @click.option(
     "--fractions",
     default=None,
@@ -208,7 +230,7 @@ def _rows(source: Path, split: str | None) -> list[Record]:
 @click.option(
     "--as-trained",
     "bundle",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Deal as this model bundle was trained: its training patients to train.",
 )
 @click.option(
@@ -243,7 +265,7 @@ def split(
         raise click.UsageError("--folds goes without --fractions.")
     if bundle is not None and (folds is not None or fractions or keep):
         raise click.UsageError("--as-trained goes without any other way to deal.")
-    records = read_manifest(source, may_be_own=True, passed_over=report_skipped)
+    records = read_manifest(source, may_be_own=True, report_skipped=print_skipped)
     if bundle is not None:
         provenance = load_bundle(bundle).provenance
         dealt = split_as_trained(records, provenance.get("patients", {}))
@@ -269,7 +291,7 @@ def _deal_patients(
 
     # Slips of the pen show before minutes of reading.
     kept, shares = _kept(keep), _shares(fractions or "0.7,0.15,0.15")
-    with reading_bar("Looking for copies", len(records)) as progress:
+    with _reading_bar("Looking for copies", len(records)) as progress:
         links = linked_copies(records, threads=threads, progress=progress)
     _warn_of_patients(records)
     if folds is not None:

@@ -11,17 +11,24 @@ from pathlib import Path
 
 import click
 
+from tumorlens.cli._shared.options import (
+    EXISTING_FOLDER,
+    FILE,
+    FOLDER,
+    PATH,
+    readers_option,
+)
 from tumorlens.cli._shared.output_files import check_files
-from tumorlens.cli.data.options import OUT, SOURCE, readers_option, report_skipped
+from tumorlens.cli.data.check import print_skipped
 
-_SCANS = (".nii", ".nii.gz", ".nrrd", ".zip")
+_SERIES_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".zip")
 
 
 @click.command()
-@click.argument("folder", type=SOURCE, required=False, envvar="TUMORLENS_DATA")
+@click.argument("folder", type=PATH, required=False, envvar="TUMORLENS_DATA")
 @click.option(
     "--also",
-    type=SOURCE,
+    type=PATH,
     multiple=True,
     help="Another manifest (CSV) to add, such as one that `data slices` wrote.",
 )
@@ -31,7 +38,7 @@ _SCANS = (".nii", ".nii.gz", ".nrrd", ".zip")
     multiple=True,
     help="Read these known sets alone; by default all that are there.",
 )
-@click.option("--out", type=OUT, required=True, help="The manifest to write.")
+@click.option("--out", type=FILE, required=True, help="The manifest to write.")
 @readers_option
 def manifest(
     folder: Path | None,
@@ -51,7 +58,7 @@ def manifest(
 
     if folder is None:
         raise click.UsageError("Name a folder, or set TUMORLENS_DATA.")
-    records = collect(folder, sets, threads=threads, passed_over=report_skipped)
+    records = collect(folder, sets, threads=threads, report_skipped=print_skipped)
     for other in also:
         records += read_manifest(other)
     write_manifest(records, out)
@@ -62,18 +69,20 @@ def manifest(
         f"{len(records):,} pictures of {patients:,} patients or groups, "
         f"{flagged:,} with a flag, {unmeasured:,} that only train, written to {out}."
     )
-    if scans := sum(record.path.name.lower().endswith(_SCANS) for record in records):
+    series = sum(row.path.name.lower().endswith(_SERIES_ENDINGS) for row in records)
+    if series:
         click.echo(
-            f"{scans:,} of them are whole series by their names ({', '.join(_SCANS)}): "
-            "a network of slices leaves out what holds several, cnn3d takes them."
+            f"{series:,} of them are whole series by their names "
+            f"({', '.join(_SERIES_ENDINGS)}): a network of slices leaves out what "
+            "holds several, cnn3d takes them."
         )
 
 
 @click.command()
-@click.argument("volumes", type=SOURCE, nargs=-1, required=True)
+@click.argument("volumes", type=PATH, nargs=-1, required=True)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder for the pictures and their manifest, OUT/SOURCE.csv.",
 )
@@ -108,11 +117,11 @@ def slices(
     word: str | None,
     stripped: bool,
 ) -> None:
-    """Cut whole scans into axial, coronal and sagittal slices.
+    """Cut whole series into axial, coronal and sagittal slices.
 
     VOLUMES are NIfTI or NRRD files, or folders of one DICOM series each.
 
-    Only for scans that show the same on every slice, such as tumour-free
+    Only for series that show the same on every slice, such as tumour-free
     heads: each slice gets the same label. The first slices and the last, with
     little of the head, are left out.
     """
@@ -134,31 +143,29 @@ def slices(
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--out", type=OUT, required=True, help="The list to write.")
+@click.argument("folder", type=EXISTING_FOLDER)
+@click.option("--out", type=FILE, required=True, help="The list to write.")
 def scans(folder: Path, out: Path) -> None:
-    """List the whole scans in FOLDER, and those that its slices form.
+    """List the whole series in FOLDER, and those that its slices form.
 
     FOLDER holds the sets lgg, cheng, volumes or dicom. `tumorlens calibrate`
     takes the list.
     """
-    from tumorlens.data.series import collect_scans, write_scans
+    from tumorlens.data.series import collect_series, write_series_list
 
     check_files(out)
-    records = collect_scans(folder)
-    write_scans(records, out)
-    tumors = sum(scan.tumor for scan in records)
+    records = collect_series(folder)
+    write_series_list(records, out)
+    tumors = sum(series.tumor for series in records)
     click.echo(
         f"{len(records)} series, {tumors} with a tumour, of "
-        f"{len({scan.patient for scan in records})} patients written to {out}."
+        f"{len({series.patient for series in records})} patients written to {out}."
     )
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for it."
-)
+@click.option("--out", type=FOLDER, help="Folder for it.")
 def fetch(name: str | None, out: Path | None) -> None:
     """Fetch a public data set; without NAME, list those that are known.
 
@@ -200,10 +207,10 @@ def _downloads() -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=PATH)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder for the series and their manifest, volumes.csv.",
 )
@@ -228,7 +235,7 @@ def _downloads() -> Iterator[Callable[[str, int, int | None], None]]:
 )
 @click.option(
     "--also",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     help="A manifest (CSV) of whole series to add.",
 )
@@ -240,7 +247,7 @@ def stack(
     slabs: int | None,
     also: tuple[Path, ...],
 ) -> None:
-    """Pile the slices of each patient up to a scan (NIfTI) with its outline.
+    """Pile the slices of each patient up to a series (NIfTI) with its outline.
 
     SOURCE is a manifest of axial slices, the front of the head on top, whose
     column `slice` counts from the feet upwards; or the folder of the set lgg.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorlens.cli._shared.options import store_option
+from tumorlens.cli._shared.options import FILE, FOLDER, store_option
 from tumorlens.cli._shared.output_files import (
     cannot_write,
     check_files,
@@ -17,7 +17,6 @@ from tumorlens.cli._shared.output_files import (
     show_tables,
     write_json,
 )
-from tumorlens.cli.data.options import OUT
 from tumorlens.report.page_parts import Table, figure_text, name_text
 
 if TYPE_CHECKING:
@@ -26,17 +25,17 @@ if TYPE_CHECKING:
 
 
 @click.command(name="label-reports")
-@click.argument("reports", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--out", type=OUT, required=True, help="CSV for what is sure.")
+@click.argument("reports", type=FILE)
+@click.option("--out", type=FILE, required=True, help="CSV for what is sure.")
 @click.option(
     "--reading-list",
-    type=OUT,
+    type=FILE,
     required=True,
     help="CSV for the reports that people have to read, with an empty column answer.",
 )
 @click.option(
     "--answers",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     multiple=True,
     help="A reading list that people have filled in; may be given several times.",
 )
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     default="",
     help="Column with what a person made of each report: measures the rules by it.",
 )
-@click.option("--json", "json_path", type=OUT, help="Write that measurement as JSON.")
+@click.option("--json", "json_path", type=FILE, help="Write that measurement as JSON.")
 def label_reports(
     reports: Path,
     out: Path,
@@ -127,7 +126,7 @@ SOURCE = "feedback"
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder for the pictures and their manifest, OUT/feedback.csv.",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import manifest_option
+from tumorlens.cli._shared.options import figures_option, manifest_option
 from tumorlens.cli._shared.output_files import check_files, show_tables, write_json
 from tumorlens.errors import MissingExtraError
 
@@ -17,7 +17,7 @@ from tumorlens.errors import MissingExtraError
     "--folds",
     type=click.IntRange(min=2),
     default=None,
-    help="How many, of patients; by default the manifest's own, or 5.",
+    help="Number of folds of patients; by default the manifest's own, or 5.",
 )
 @click.option(
     "--together",
@@ -25,9 +25,7 @@ from tumorlens.errors import MissingExtraError
     help="Sources or sites, with commas between, whose figures are also given as "
     "one; may be given several times.",
 )
-@click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), help="Write all figures."
-)
+@figures_option
 def baseline(
     manifest: Path, folds: int | None, together: tuple[str, ...], json_path: Path | None
 ) -> None:

@@ -1,4 +1,4 @@
-"""`tumorlens calibrate`: a bundle learns to decide on whole scans."""
+"""`tumorlens calibrate`: a bundle learns to decide on whole series."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tumorlens.cli._shared.options import threads_option
+from tumorlens.cli._shared.options import EXISTING_FOLDER, FILE, PATH, threads_option
 from tumorlens.cli._shared.output_files import check_files, write_json
 from tumorlens.errors import MissingExtraError
 
@@ -16,26 +16,26 @@ from tumorlens.errors import MissingExtraError
 @click.option(
     "--scans",
     "scan_list",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     help="List of whole series, from `tumorlens data scans`.",
 )
 @click.option(
     "--folds",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=EXISTING_FOLDER,
     required=True,
     help="Folder of a finished `tumorlens train --folds`.",
 )
 @click.option(
     "--data",
     "manifest",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="The manifest that the folds were trained with.",
 )
 @click.option(
     "--model",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=EXISTING_FOLDER,
     default=None,
     help="Bundle that gets what was fitted; without it, it is only measured.",
 )
@@ -51,10 +51,10 @@ def calibrate(
     json_path: str | None,
     threads: int | None,
 ) -> None:
-    """Fit and measure what a bundle says of whole scans.
+    """Fit and measure what a bundle says of whole series.
 
-    Each scan is judged by the fold's network that never saw its patient. On
-    these the probability of a scan, its thresholds and the level of the
+    Each series is judged by the fold's network that never saw its patient. On
+    these the probability of a series, its thresholds and the level of the
     lesion's outline are fitted; the figures, with 95 % intervals over patients,
     are those of fits on the other folds.
     """
@@ -69,12 +69,12 @@ def calibrate(
         score_series,
     )
     from tumorlens.data.manifest import read_manifest
-    from tumorlens.data.series import read_scans
+    from tumorlens.data.series import read_series_list
     from tumorlens.inference.bundle.bundle import load_bundle, record_series_model
 
     if model is not None:
         load_bundle(model)
-    series_list, bundles = read_scans(scan_list), fold_bundles(folds)
+    series_list, bundles = read_series_list(scan_list), fold_bundles(folds)
     dealt = deal_series(series_list, read_manifest(manifest), sorted(bundles))
     scored_series = score_series(bundles, series_list, dealt, threads, say=click.echo)
     fitted, figures = fit_series(scored_series)

@@ -1,4 +1,4 @@
-"""`tumorlens compare-scans`: models side by side on whole scans.
+"""`tumorlens compare-scans`: models side by side on whole series.
 
 Tested in `tests/evaluation/test_series.py`.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tumorlens.cli._shared.options import split_option
+from tumorlens.cli._shared.options import PATH, figures_option, split_option
 from tumorlens.cli._shared.output_files import check_files, write_json
 from tumorlens.errors import DatasetError, MissingExtraError
 
@@ -19,23 +19,21 @@ from tumorlens.errors import DatasetError, MissingExtraError
 @click.option(
     "--data",
     "manifest",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
-    help="Manifest of labelled scans: NIfTI, NRRD, or a zip of a DICOM series each.",
+    help="Manifest of labelled series: NIfTI, NRRD, or a zip of a DICOM series each.",
 )
 @split_option
 @click.option(
     "--model",
     "models",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     help="A bundle's folder, or that of a cross-validation; several stand side by "
     "side, all against the first. Default: the shipped one.",
 )
 @click.option("--operating-point", default=None, help="screening or balanced.")
-@click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), help="Write all figures."
-)
+@figures_option
 def compare_scans(
     manifest: Path,
     split: str,
@@ -43,9 +41,9 @@ def compare_scans(
     operating_point: str | None,
     json_path: Path | None,
 ) -> None:
-    """Score models on whole scans: tumour or none.
+    """Score models on whole series: tumour or none.
 
-    Bundles of slices judge each slice and then the scan; bundles of whole scans
+    Bundles of slices judge each slice and then the series; bundles of whole series
     judge it at once. Intervals are 95 %, bootstrapped over patients. Beside the
     models stands what knowing the set, the hospital or the part of the head
     alone would give: a model near that may know nothing else.
@@ -124,11 +122,11 @@ def _show(comparison: dict[str, Any]) -> None:
 
 
 def _held_out(model: dict[str, Any]) -> str:
-    """Say whose scans it was scored on; copies under other names are not looked for."""
+    """Say whose series it was scored on; copies by other names are not looked for."""
     if seen := model["scans_of_patients_it_has_seen"]:
         one = "1 series is of a patient"
-        scans = one if seen == 1 else f"{seen} series are of patients"
-        return f"NOT held out, {scans} that shaped it"
+        whose = one if seen == 1 else f"{seen} series are of patients"
+        return f"NOT held out, {whose} that shaped it"
     if untold := model["scans_of_patients_unknown"]:
         return (
             f"NOT known to be held out, as nobody can tell of {untold} series whether "

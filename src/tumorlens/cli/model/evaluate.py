@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tumorlens.cli._shared.options import manifest_option, split_option
+from tumorlens.cli._shared.options import PATH, manifest_option, split_option
 from tumorlens.cli._shared.output_files import (
     check_files,
     make_folder,
@@ -24,19 +24,19 @@ from tumorlens.report.page_parts import FIGURES, Table, class_count, figure_text
 @click.option(
     "--model",
     "models",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     help="A bundle's folder; several stand side by side. Default: the shipped one.",
 )
 @click.option(
     "--compare",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A bundle's folder to set beside the first on the same slices, with a test.",
 )
 @click.option("--operating-point", default=None, help="screening or balanced.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder for metrics.json and report.html, a page, of the first bundle.",
 )
 @click.option(
@@ -45,13 +45,13 @@ from tumorlens.report.page_parts import FIGURES, Table, class_count, figure_text
     type=click.IntRange(min=0),
     default=200,
     show_default=True,
-    help="With --out: slices to damage; foreign pictures and tests of the maps go "
-    "with them. 0 leaves these out.",
+    help="With --out: slices to damage; out-of-distribution pictures and tests of "
+    "the maps go with them. 0 leaves these out.",
 )
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Write the figures of every --model, and comparisons, without curves.",
 )
 @click.option(

@@ -10,23 +10,19 @@ from pathlib import Path
 
 import click
 
+from tumorlens.cli._shared.options import FOLDER, calibrate_on_option
 from tumorlens.errors import MissingExtraError
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("run", type=FOLDER)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder of the bundle; its bundle files are replaced.",
 )
-@click.option(
-    "--calibrate-on",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=None,
-    help="Fix calibration and thresholds on this cross-validation's held-out patients.",
-)
+@calibrate_on_option
 def export(run: Path, out: Path, calibrate_on: Path | None) -> None:
     """Make a bundle of a run's best weights so far, finished or not.
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import manifest_option
+from tumorlens.cli._shared.options import EXISTING_FOLDER, manifest_option
 from tumorlens.errors import MissingExtraError
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("bundle", type=EXISTING_FOLDER)
 @manifest_option
 @click.option(
     "--folds",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=EXISTING_FOLDER,
     default=None,
     help="Folder of a finished `tumorlens train --folds`: measure on the patients that "
     "each fold left out. Needed where every patient trained the bundle.",

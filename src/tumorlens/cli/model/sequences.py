@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import manifest_option
+from tumorlens.cli._shared.options import FOLDER, figures_option, manifest_option
 from tumorlens.cli._shared.output_files import check_files, show_tables, write_json
 from tumorlens.errors import DatasetError, MissingExtraError
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
@@ -17,7 +17,7 @@ from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
 @click.option(
     "--model",
     "models",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     multiple=True,
     help="A bundle; given several times, they stand side by side.  [default: the one "
     "that is shipped]",
@@ -35,9 +35,7 @@ from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
     multiple=True,
     help="Judge these sets alone; by default all of them.",
 )
-@click.option(
-    "--json", "json_path", type=click.Path(path_type=Path), help="Write all figures."
-)
+@figures_option
 def sequences(
     manifest: Path,
     models: tuple[Path, ...],

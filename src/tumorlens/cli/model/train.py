@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorlens.cli._shared.options import manifest_option
+from tumorlens.cli._shared.options import (
+    EXISTING_FILE,
+    FOLDER,
+    PATH,
+    calibrate_on_option,
+    manifest_option,
+)
+from tumorlens.cli._shared.output_files import show_tables, write_json
 from tumorlens.errors import MissingExtraError, TrainingError
 from tumorlens.inference.clinical import read_clinical_table
-
-if TYPE_CHECKING:
-    from tumorlens.inference.bundle.bundle import Bundle
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-
-from tumorlens.cli._shared.output_files import write_json
+from tumorlens.report.page_parts import Table
+from tumorlens.report.slice.document import RESEARCH_USE
 
 if TYPE_CHECKING:
     from tumorlens.experiments.cross_validation import CrossValidation, FoldPlan
+    from tumorlens.inference.bundle.bundle import Bundle
     from tumorlens.training.plan import StepProgress
-from tumorlens.cli._shared.output_files import show_tables
-from tumorlens.report.page_parts import Table
-from tumorlens.report.slice.document import RESEARCH_USE
 
 _CLINICAL_FOLDER = "clinical"
 _SECONDS_A_LINE = 60.0
@@ -36,7 +38,7 @@ _SECONDS_A_LINE = 60.0
 @click.option(
     "--out",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder of the run: checkpoints, logs and, at its end, the bundle.",
 )
@@ -45,44 +47,68 @@ _SECONDS_A_LINE = 60.0
     default=None,
     help="evidence-net (default), evidence-net-lite2 (larger), "
     "evidence-net-sequences (any sequence, other lesions), seed-cnn or cnn3d (whole "
-    "scans).",
+    "series).",
 )
-@click.option("--epochs", type=int, default=None, help="At most so many.")
-@click.option("--steps-per-epoch", type=int, default=None, help="Batches an epoch.")
-@click.option("--batch-size", type=int, default=None, help="Pictures a batch.")
-@click.option("--learning-rate", type=float, default=None, help="At its peak.")
+@click.option("--epochs", type=int, default=None, help="Largest number of epochs.")
+@click.option("--steps-per-epoch", type=int, default=None, help="Batches per epoch.")
+@click.option("--batch-size", type=int, default=None, help="Pictures per batch.")
+@click.option(
+    "--learning-rate", type=float, default=None, help="Learning rate at its peak."
+)
 @click.option(
     "--final-rate",
     type=float,
     default=None,
-    help="The rate's end, of its peak: 0 to 1.",
+    help="Learning rate at the end, as a share of its peak: 0 to 1.",
 )
-@click.option("--weight-decay", type=float, default=None, help="0 is plain Adam.")
+@click.option(
+    "--weight-decay", type=float, default=None, help="Weight decay; 0 is plain Adam."
+)
 @click.option("--size", type=int, default=None, help="Edge of the input in pixels.")
-@click.option("--early-size", type=int, default=None, help="The same, early on.")
-@click.option("--early-share", type=float, default=None, help="How long early is.")
+@click.option(
+    "--early-size", type=int, default=None, help="Edge of the input early in training."
+)
+@click.option(
+    "--early-share",
+    type=float,
+    default=None,
+    help="Share of the training that is early.",
+)
 @click.option(
     "--sampling",
     default=None,
     help="natural, class, class-source (default) or class-source-sequence.",
 )
 @click.option(
-    "--evidence-loss", type=float, default=None, help="Its weight; 0 leaves it out."
+    "--evidence-loss",
+    type=float,
+    default=None,
+    help="Weight of the evidence head's loss; 0 leaves it out.",
 )
 @click.option(
     "--transplant-share",
     type=float,
     default=None,
-    help="Of tumour-free slices, those given a tumour while training: 0 to 0.33.",
+    help="Share of tumour-free slices that get a tumour while training: 0 to 0.33.",
 )
 @click.option(
     "--ema", type=float, default=None, help="Momentum of the weights' average: 0 to 1."
 )
-@click.option("--patience", type=int, default=None, help="Epochs without a better one.")
-@click.option("--seed", type=int, default=None, help="Of everything random.")
+@click.option(
+    "--precision",
+    default=None,
+    help="float32 (default), or bfloat16: faster on a GPU that has it, in less memory.",
+)
+@click.option(
+    "--patience",
+    type=int,
+    default=None,
+    help="Epochs without a better one, after which training stops.",
+)
+@click.option("--seed", type=int, default=None, help="Seed of everything random.")
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     default=None,
     help="Start from these Keras weights, for example a bundle's model.weights.h5.",
 )
@@ -90,46 +116,41 @@ _SECONDS_A_LINE = 60.0
     "--folds",
     type=click.IntRange(2),
     default=None,
-    help="Cross-validate: so many runs, each judging the patients it left out.",
+    help="Cross-validate with so many folds: each run judges the patients it left out.",
 )
 @click.option(
     "--fold",
     "only",
     type=click.IntRange(0),
     multiple=True,
-    help="With --folds: only leave out these, for a first look or to share the work.",
+    help="With --folds: leave out these alone, for a first look or to share the work.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(1),
     default=None,
-    help="With --folds: so many runs at the same time.  [default: 1]",
+    help="With --folds: number of runs at the same time.  [default: 1]",
 )
 @click.option(
     "--robustness",
     "damaged",
     type=click.IntRange(min=0),
     default=None,
-    help="With --folds: slices to damage; foreign pictures and tests of the maps go "
-    "with them. 0 leaves these out.  [default: 200]",
+    help="With --folds: slices to damage; out-of-distribution pictures and tests of "
+    "the maps go with them. 0 leaves these out.  [default: 200]",
 )
-@click.option(
-    "--calibrate-on",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    default=None,
-    help="Fix calibration and thresholds on this cross-validation's held-out patients.",
-)
+@calibrate_on_option
 @click.option(
     "--clinical",
     "table",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=None,
     help="Also learn from this table (CSV) what age, sex ... add to the image.",
 )
 @click.option(
     "--model",
     "ready",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=None,
     help="With --clinical: build on this bundle, and train no network.",
 )
@@ -344,7 +365,7 @@ def _cross_validate(
     plan
         Folds to leave out, the number of runs at the same time, and their start.
     include_flagged
-        Also use rows that the manifest flags.
+        True to use rows that the manifest flags, too.
     choices
         Fields of `TrainingConfig` that were given.
     damaged

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.filesize import decimal
 
 import tumorlens
 from tumorlens.cli._shared.options import (
@@ -136,6 +137,7 @@ def batch(
         operating_point=worker.operating_point,
         part_size=part_size or (_PART_SIZE_WITH_MAPS if maps else _PART_SIZE),
         maps=maps,
+        own_classes=worker.own_classes,
     )
     start = time.perf_counter()
     with ExitStack() as stack:
@@ -182,12 +184,12 @@ def _show_inventory(inventory: Inventory, done: int) -> None:
     skipped = inventory.skipped
     click.echo(
         f"{_count(inventory.files, 'file')}, about "
-        f"{_count(inventory.slices, 'slice')}, {inventory.size / 1e9:.2f} GB, in "
+        f"{_count(inventory.slices, 'slice')}, {decimal(inventory.size)}, in "
         f"{_count(inventory.parts, 'part')}"
         + (f", {done:,} of them done" if done else "")
         + "."
         + (
-            f" Skipped, because no picture: {_count(skipped, 'file')}."
+            f" Skipped, because no picture or a mask: {_count(skipped, 'file')}."
             if skipped
             else ""
         )
@@ -207,7 +209,7 @@ def _show_estimate(estimate: Estimate) -> None:
         f"{_count(estimate.slices, 'slice')} left: {_duration(estimate.seconds)}"
         + ("" if one else f" on {estimate.workers} workers")
         + f", {estimate.worker_hours:.2f} worker-hours, and "
-        f"at most {estimate.result_bytes / 1e6:.1f} MB of results."
+        f"at most {decimal(estimate.result_bytes)} of results."
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tumorlens.cli._shared.options import EXISTING_FILE, FOLDER
 from tumorlens.cli._shared.output_files import make_folder
 from tumorlens.errors import MissingExtraError, SettingError, TrainingError
 from tumorlens.report.slice.document import RESEARCH_USE
@@ -47,7 +48,7 @@ def plan_options(command: Command) -> Command:
 
 
 _PLAN_OPTIONS = (
-    click.option("--network", metavar="NAME", help="As of `tumorlens train`."),
+    click.option("--network", metavar="NAME", help="The same as of `tumorlens train`."),
     click.option("--rounds", type=click.IntRange(min=1), help="Rounds of the run."),
     click.option(
         "--local-steps",
@@ -61,7 +62,7 @@ _PLAN_OPTIONS = (
     click.option(
         "--transplant-share",
         type=click.FloatRange(0, 1),
-        help="As of `tumorlens train`.",
+        help="The same as of `tumorlens train`.",
     ),
     click.option("--seed", type=int),
     click.option(
@@ -146,7 +147,7 @@ _PLAN_OPTIONS = (
     ),
     click.option(
         "--weights",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        type=EXISTING_FILE,
         help="Keras weights to start from.",
     ),
     click.option(
@@ -227,7 +228,7 @@ def federate() -> None:
 @click.option(
     "--out",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder of the federation: plan, checkpoint, log, weights, report.",
 )
@@ -240,17 +241,18 @@ def federate() -> None:
 )
 @click.option(
     "--certificate",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The server's TLS certificate, with its names (PEM).",
+    type=EXISTING_FILE,
+    help="The server's TLS certificate (PEM), which names it and the address of "
+    "--listen, or 127.0.0.1 where that is 0.0.0.0.",
 )
 @click.option(
     "--key",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     help="Its private key (PEM).",
 )
 @click.option(
     "--authority",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     help="Certificate of who signed it (PEM).",
 )
 @click.option(
@@ -320,7 +322,7 @@ def server(
 @click.option(
     "--out",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder of what stays here: the final network, local weights, the budget.",
 )
@@ -333,18 +335,18 @@ def server(
 )
 @click.option(
     "--authority",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     help="Certificate of who signed the server's (PEM).",
 )
 @click.option(
     "--key",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     help="The hospital's private key: ssh-keygen -t ecdsa -b 384 -N '' -f KEY.",
 )
 @click.option("--insecure", is_flag=True, help="Without TLS.")
 @click.option(
     "--audit-key",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     help="Secret of all hospitals, which the server does not have.",
 )
 @click.option(
@@ -420,13 +422,13 @@ def client(
 @click.option(
     "--out",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder of the federation; each site gets one below it.",
 )
 @click.option(
     "--audit-key",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     help="Secret of all sites.",
 )
 @click.option(

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import click
 
+from tumorlens.cli._shared.options import FILE, FOLDER
 from tumorlens.cli._shared.output_files import (
     STANDARD_OUTPUT,
     check_files,
@@ -23,9 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DEST"
-)
+@click.argument("folder", type=FOLDER, metavar="DEST")
 @click.option(
     "--by",
     "by",
@@ -65,7 +64,7 @@ if TYPE_CHECKING:
 @click.option(
     "--html",
     "html_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Write a page with counts by month, scanner, decision and more, a histogram "
     "of probabilities, and the series to look at.",
 )
@@ -115,7 +114,7 @@ def _page(
     from tumorlens.scale.archive.parquet import MAPS_FOLDER
     from tumorlens.scale.archive.query import archive_overview
 
-    found = archive_overview(folder, values, min_p_tumor)
+    overview = archive_overview(folder, values, min_p_tumor)
     chosen = [f"{name} = {value or 'empty'}" for name, value in values.items()]
     if min_p_tumor is not None:
         chosen.append(f"probability of {min_p_tumor:g} or more")
@@ -125,11 +124,11 @@ def _page(
         return quote(f"{maps}/{stem}.overlay.png".replace(os.sep, "/"))
 
     return render_archive(
-        found.totals,
-        found.counts,
-        found.histogram,
-        found.series,
-        found.left_out,
+        overview.totals,
+        overview.counts,
+        overview.histogram,
+        overview.series,
+        overview.left_out,
         link,
         f"{display_name(folder)}: {', '.join(chosen) or 'all rows'}",
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tumorlens.cli._shared.options import FILE, FOLDER, PATH
 from tumorlens.cli._shared.output_files import (
     check_files,
     make_folder,
@@ -26,7 +27,7 @@ EXIT_UNSIGNED = 1
 _protocol_option = click.option(
     "--protocol",
     "protocol_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     help="The protocol (TOML), the same file at every site.",
 )
@@ -34,7 +35,7 @@ _files_argument = click.argument(
     "files",
     nargs=-1,
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILES...",
 )
 _password_option = click.option(
@@ -89,19 +90,19 @@ def check(protocol_path: Path) -> None:
 )
 @click.option(
     "--columns",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="A table (CSV) with a row a patient: its columns, such as age and sex, join "
     "those of the manifest.",
 )
 @click.option(
     "--model",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A model bundle other than the shipped one.",
 )
 @click.option(
     "--json",
     "json_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     help="File for the counts: what is sent.",
 )
@@ -131,19 +132,19 @@ def site(
     "counts",
     nargs=-1,
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="COUNTS...",
 )
 @click.option(
     "--out",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder for metrics.json, report.html and report.pdf.",
 )
 @click.option(
     "--sign-key",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Sign all three with this private Ed25519 key; see `validate sign`.",
 )
 @_password_option
@@ -193,7 +194,7 @@ def merge(
 @click.option(
     "--key",
     "key_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     help="Private Ed25519 key: PEM (`openssl genpkey -algorithm ed25519`), or as "
     "`ssh-keygen -t ed25519` makes it.",
@@ -209,7 +210,7 @@ def sign(files: tuple[Path, ...], key_path: Path, ask_password: bool) -> None:
 @click.option(
     "--key",
     "key_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     help="Public half of the signer's key (PEM, or OpenSSH's .pub), from the signer.",
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tumorlens.cli._shared.options import FOLDER, PATH
 from tumorlens.cli._shared.output_files import cannot_write, make_folder
 from tumorlens.errors import InputError, MissingFileError
 from tumorlens.imaging.formats import display_name
@@ -18,13 +19,13 @@ ALL_WRITTEN, SOME_REFUSED, NONE_WRITTEN = 0, 1, 2
     "places",
     nargs=-1,
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE|FOLDER...",
 )
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder for the new files, by study and series.",
 )
 def anonymise(places: tuple[Path, ...], out: Path) -> int:

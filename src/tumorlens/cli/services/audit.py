@@ -32,10 +32,10 @@ def verify(store: Path, noted: str | None) -> int:
     The status is 1 where an event was changed, taken out or put in. Only who has noted
     an end sees that later ones were cut off.
     """
-    from tumorlens.operations.audit import FILE
+    from tumorlens.operations.audit import AUDIT_FILE
     from tumorlens.operations.audit import verify as follow
 
-    report = follow(store / FILE, noted)
+    report = follow(store / AUDIT_FILE, noted)
     if report.problem is not None:
         click.echo(f"{report.problem} {report.events} events before it are whole.")
         return EXIT_BROKEN

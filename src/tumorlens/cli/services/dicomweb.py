@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from tumorlens.cli._shared.options import (
+    FOLDER,
+    PATH,
     model_option,
     operating_point_option,
     precision_option,
@@ -40,7 +42,7 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 @click.option(
     "--url",
     required=True,
-    help="Of the DICOMweb service, such as https://pacs.example.org/dicom-web.",
+    help="Address of the DICOMweb service, as https://pacs.example.org/dicom-web.",
 )
 @click.option("--study", metavar="UID", help="Judge the series of this study.")
 @click.option(
@@ -56,8 +58,8 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 )
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="With --poll: of the queue, which a restart goes on from.",
+    type=FOLDER,
+    help="With --poll: folder of the queue, from which a restart goes on.",
 )
 @click.option(
     "--days",
@@ -88,13 +90,13 @@ ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 @click.option(
     "--ca-bundle",
     envvar="TUMORLENS_CA_BUNDLE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="F",
     help="Certificates to trust, in PEM.  [default: those of public authorities]",
 )
 @click.option(
     "--fhir",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="Write a FHIR R4 report of each series into this folder, too.",
 )
@@ -153,13 +155,17 @@ def dicomweb(
 
         from tumorlens.pacs.dicomweb.access import open_session, worklist_credentials
         from tumorlens.pacs.dicomweb.client import Archive
+        from tumorlens.pacs.dicomweb.ups import (
+            CancelRequests,
+            OrderedSteps,
+            StepService,
+        )
     except ImportError as error:
         raise MissingExtraError("DICOMweb", "pacs") from error
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.pacs.analysis import analysis_with
     from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
     from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
-    from tumorlens.pacs.dicomweb.ups import OrderedSteps, StepService
     from tumorlens.pacs.worker import SeriesWorker
     from tumorlens.report.fhir import require_fhir
 
@@ -200,8 +206,10 @@ def dicomweb(
             if ups is not None:
                 allowed = worklist_credentials(url, ups)
                 session = open_session(allowed, ca_bundle)
-                service = stack.enter_context(closing(StepService(ups, session)))
-                steps = OrderedSteps(service, archive, url, queue, title)
+                service = StepService(ups, session, ca_bundle)
+                stack.enter_context(closing(service))
+                requests = stack.enter_context(closing(CancelRequests(service, title)))
+                steps = OrderedSteps(service, archive, url, queue, title, requests)
                 orders, wants = steps.studies, steps.wants
             worker = SeriesWorker(queue, analyse, delivery_to(destination), 0.0)
             _poll(Poller(archive, queue, days, orders, wants), worker, poll)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tumorlens.cli._shared.options import precision_option
+from tumorlens.cli._shared.options import FILE, FOLDER, PATH, precision_option
 from tumorlens.cli._shared.output_files import (
     check_files,
     make_folder,
@@ -68,9 +68,9 @@ def _limit_options(command: Command) -> Command:
 _folder_option = click.option(
     "--folder",
     envvar="TUMORLENS_NODE_FOLDER",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Of the queue; what was accepted is kept there until its results are sent. "
-    "Always needed.",
+    type=FOLDER,
+    help="Folder of the queue; what was accepted is kept there until its results are "
+    "sent. Always needed.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -170,32 +170,32 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 @click.option(
     "--fhir",
     envvar="TUMORLENS_NODE_FHIR",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder for a FHIR R4 report of each series, beside what goes to --send-to.",
 )
 @click.option(
     "--study-results",
     envvar="TUMORLENS_NODE_STUDY_RESULTS",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Also judge the series of each study together: a JSON and a PDF of it go into "
     "this folder, results as DICOM to --send-to.",
 )
 @click.option(
     "--tls-certificate",
     envvar="TUMORLENS_NODE_TLS_CERTIFICATE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="With --tls-key and --tls-authorities: take and send DICOM over TLS alone.",
 )
 @click.option(
     "--tls-key",
     envvar="TUMORLENS_NODE_TLS_KEY",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Private key of the certificate, in PEM.",
 )
 @click.option(
     "--tls-authorities",
     envvar="TUMORLENS_NODE_TLS_AUTHORITIES",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Certificates that sign those of peers, in PEM; each has to show one.",
 )
 @_limit_options
@@ -282,7 +282,7 @@ def node(
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.inference.study.classifier import StudyClassifier
     from tumorlens.jobs.monitored_rates import RateMonitor
-    from tumorlens.operations.audit import FILE, AuditTrail
+    from tumorlens.operations.audit import AUDIT_FILE, AuditTrail
     from tumorlens.operations.drift import reference_rates
     from tumorlens.pacs.analysis import analysis_with, study_analysis
     from tumorlens.pacs.feedback import note_answers
@@ -298,7 +298,7 @@ def node(
     place = None if health is None else _host_and_port(health)
     asking = [Peer.read(text, with_port=True) for text in commit_for]
     _check_senders(asking, peers)
-    trail = AuditTrail(folder / FILE)
+    trail = AuditTrail(folder / AUDIT_FILE)
     deliver = archive = None
     if send_to is not None:
         destination = Peer.read(send_to, with_port=True)
@@ -569,7 +569,7 @@ def feedback(
     trail. Exit status 1 where there is nothing to take back.
     """
     from tumorlens.operations.audit import (
-        FILE,
+        AUDIT_FILE,
         AuditAction,
         AuditEvent,
         AuditOutcome,
@@ -593,7 +593,7 @@ def feedback(
             shown = "" if mark.finding is None else f" ({mark.finding.value})"
             said = f"is marked as {'right' if correct else 'wrong'}{shown}"
         note_event(
-            AuditTrail(queue.folder / FILE),
+            AuditTrail(queue.folder / AUDIT_FILE),
             (AuditEvent.ACTIVITY, AuditAction.UPDATE),
             AuditOutcome.of(is_known),
             user=_operator(),
@@ -606,7 +606,7 @@ def feedback(
 
 @node.command()
 @_folder_option
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=FILE)
 @click.pass_context
 def labels(context: click.Context, folder: Path | None, file: Path) -> None:
     """Take labels of studies from a CSV file, for `node compare`.
@@ -628,20 +628,18 @@ def labels(context: click.Context, folder: Path | None, file: Path) -> None:
 
 @node.command()
 @_folder_option
-@click.option(
-    "--html", metavar="F", type=click.Path(path_type=Path), help="Write the page here."
-)
+@click.option("--html", metavar="F", type=PATH, help="Write the page here.")
 @click.option(
     "--json",
     "json_path",
     metavar="F",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Write the figures here, as JSON.",
 )
 @click.option(
     "--disagreements",
     metavar="F.csv",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Write the studies here of which something else turned out, with their "
     "accession numbers: for people in the house.",
 )

@@ -297,12 +297,12 @@ def study_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
     if not slices.can_be_fitted:
         return {}
     odds = {chosen: slices.odds_left_out(chosen) for chosen in slices.subsets()}
-    found: dict[str, Any] = {}
+    figures_by_name: dict[str, Any] = {}
     by_site: dict[str, dict[str, Any]] = defaultdict(dict)
     for chosen, values in odds.items():
         name = " + ".join(sequence_word(item) for item in chosen)
         alone = None if chosen == (ALONE,) else odds.get((ALONE,))
-        found[name] = _matched_figures(slices, values, alone)
+        figures_by_name[name] = _matched_figures(slices, values, alone)
         for site in sorted(set(slices.sites)):
             own = np.array([item == site for item in slices.sites], bool)
             part = slices.take(own)
@@ -311,8 +311,8 @@ def study_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
                 figures = _matched_figures(part, values[own], reference)
                 by_site[site][f"{site} {name}"] = figures
     for site_figures in by_site.values():
-        found |= site_figures
-    return found
+        figures_by_name |= site_figures
+    return figures_by_name
 
 
 def _matched_figures(
@@ -321,22 +321,22 @@ def _matched_figures(
     alone: NDArray[np.float64] | None,
 ) -> dict[str, Any]:
     areas = slices.auroc_inside_sites(odds)
-    found = {
+    figures = {
         "auroc_tumor": figure(areas),
         "auroc_gain": None
         if alone is None
         else figure(areas - slices.auroc_inside_sites(alone)),
     }
     shares, draws = 1.0 / (1.0 + np.exp(-odds)), Resampling(slices.patients)
-    judged = Judgements(
+    judgements = Judgements(
         slices.tumor.astype(np.int64),
         np.stack([1.0 - shares, shares], axis=1),
         slices.patients,
         {},
     )
-    found["calibration_error"] = figure(calibration_draws(judged, draws))
+    figures["calibration_error"] = figure(calibration_draws(judgements, draws))
     return {
         "slices": len(slices.tumor),
         "patients": draws.patients,
-        **{key: value for key, value in found.items() if value is not None},
+        **{key: value for key, value in figures.items() if value is not None},
     }

@@ -37,7 +37,7 @@ class _Answers:
     A unit is a patient's slices of one class.
     """
 
-    judged: Judgements
+    judgements: Judgements
     cleared: NDArray[np.bool_]
     peaks: NDArray[np.float64]
     dice: NDArray[np.float64]
@@ -56,11 +56,11 @@ class _Answers:
 
     def swapped(self, other: Self, rows: NDArray[np.bool_]) -> Self:
         """Take the other's answers in some rows (N,)."""
-        sure, others = self.judged.probabilities, other.judged.probabilities
+        sure, others = self.judgements.probabilities, other.judgements.probabilities
         return replace(
             self,
-            judged=replace(
-                self.judged, probabilities=np.where(rows[:, None], others, sure)
+            judgements=replace(
+                self.judgements, probabilities=np.where(rows[:, None], others, sure)
             ),
             cleared=np.where(rows, other.cleared, self.cleared),
             peaks=np.where(rows, other.peaks, self.peaks),
@@ -70,22 +70,25 @@ class _Answers:
     @property
     def patients(self) -> NDArray[np.int64]:
         """Number of each slice's patient, from 0, shape (N,)."""
-        numbers = np.unique(np.asarray(self.judged.groups), return_inverse=True)
+        numbers = np.unique(np.asarray(self.judgements.groups), return_inverse=True)
         return np.asarray(numbers[1], np.int64)
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        return np.asarray(self.judged.predicted == self.judged.labels)
+        return np.asarray(self.judgements.predicted == self.judgements.labels)
 
     @property
     def right_units(self) -> NDArray[np.bool_]:
         """Units that the mean of the probabilities gets right, shape (U,)."""
         sums = np.stack(
-            [np.bincount(self.units, column) for column in self.judged.probabilities.T],
+            [
+                np.bincount(self.units, column)
+                for column in self.judgements.probabilities.T
+            ],
             axis=1,
         )
         labels = np.zeros(len(sums), np.int64)
-        labels[self.units] = self.judged.labels
+        labels[self.units] = self.judgements.labels
         return np.asarray(sums.argmax(axis=1) == labels)
 
 
@@ -197,7 +200,7 @@ def _accuracy_by_patient(answers: _Answers, draws: Resampling) -> Draws:
 
 def _recall(row: int) -> Statistic[_Answers]:
     def of_class(answers: _Answers) -> NDArray[np.bool_]:
-        return np.asarray(answers.judged.labels == row)
+        return np.asarray(answers.judgements.labels == row)
 
     return Statistic(
         lambda answers, draws: draws.mean(answers.right, of_class(answers)), of_class
@@ -223,22 +226,24 @@ _STATISTICS: dict[str, Statistic[_Answers]] = {
         for row, name in enumerate(CLASSES)
     },
     "Tumour sensitivity": Statistic(
-        lambda answers, draws: draws.mean(~answers.cleared, answers.judged.tumor),
-        lambda answers: answers.judged.tumor,
+        lambda answers, draws: draws.mean(~answers.cleared, answers.judgements.tumor),
+        lambda answers: answers.judgements.tumor,
     ),
     "Tumour specificity": Statistic(
-        lambda answers, draws: draws.mean(answers.cleared, ~answers.judged.tumor),
-        lambda answers: ~answers.judged.tumor,
+        lambda answers, draws: draws.mean(answers.cleared, ~answers.judgements.tumor),
+        lambda answers: ~answers.judgements.tumor,
     ),
     "AUROC, tumour or none": Statistic(
-        lambda answers, draws: draws.auroc(answers.judged.p_tumor, answers.judged.tumor)
+        lambda answers, draws: draws.auroc(
+            answers.judgements.p_tumor, answers.judgements.tumor
+        )
     ),
     "Calibration error (ECE, 15 bins)": Statistic(
-        lambda answers, draws: calibration_draws(answers.judged, draws),
+        lambda answers, draws: calibration_draws(answers.judgements, draws),
         more_is_better=False,
     ),
     "Brier score": Statistic(
-        lambda answers, draws: brier_draws(answers.judged, draws),
+        lambda answers, draws: brier_draws(answers.judgements, draws),
         more_is_better=False,
     ),
     "Evidence peak inside the outline": Statistic(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tumorlens.calibration.operating_points import measured_shares, slice_groups
 from tumorlens.data.manifest import Record
+from tumorlens.data.sequences import sequence_word
 from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,
@@ -41,7 +42,7 @@ _MIN_OF_EACH = 5
 """Slices of each kind that an AUROC inside one site needs to mean anything."""
 
 PARTS = 6
-"""Parts of a scan within which slices count as lying alike."""
+"""Parts of a series within which slices count as lying alike."""
 
 
 def set_figures(scored_slices: ScoredSlices) -> dict[str, Any]:
@@ -128,25 +129,25 @@ def said(
     return cleared, unsure, refused
 
 
-def calibration_draws(judged: Judgements, draws: Resampling) -> Draws:
+def calibration_draws(judgements: Judgements, draws: Resampling) -> Draws:
     """Measure the calibration error of the most probable class, in every draw.
 
     Equal-width bins (Naeini et al. 2015; Guo et al. 2017), as in
     `tumorlens.statistics.calibration_error`; the draws are those of
     `without_bias`.
     """
-    sure = judged.probabilities.max(axis=1)
-    gap = (judged.predicted == judged.labels) - sure
+    sure = judgements.probabilities.max(axis=1)
+    gap = (judgements.predicted == judgements.labels) - sure
     bins = np.minimum((sure * BINS).astype(int), BINS - 1)
     inside = bins[:, np.newaxis] == np.arange(BINS)
     error = np.abs(draws.sums(inside * gap[:, np.newaxis])).sum(axis=1)
     return without_bias(np.asarray(error / draws.sums(np.ones(len(gap)))))
 
 
-def brier_draws(judged: Judgements, draws: Resampling) -> Draws:
+def brier_draws(judgements: Judgements, draws: Resampling) -> Draws:
     """Squared distance of probabilities from the truth (Brier 1950), 0 to 2."""
-    truth = np.eye(len(judged.classes))[judged.labels]
-    distance = ((judged.probabilities - truth) ** 2).sum(axis=1)
+    truth = np.eye(len(judgements.classes))[judgements.labels]
+    distance = ((judgements.probabilities - truth) ** 2).sum(axis=1)
     return draws.mean(distance, np.ones(len(distance), bool))
 
 
@@ -168,16 +169,16 @@ def _heads(scored_slices: ScoredSlices, draws: Resampling) -> dict[str, Any]:
 
 
 def _operating_points(
-    judged: Judgements, draws: Resampling, refused: NDArray[np.bool_]
+    judgements: Judgements, draws: Resampling, refused: NDArray[np.bool_]
 ) -> dict[str, Any]:
     return {
         name: {rate: draws.share(*sides) for rate, sides in rates.items()}
-        for name, rates in point_rates(judged, refused).items()
+        for name, rates in point_rates(judgements, refused).items()
     }
 
 
 def point_rates(
-    judged: Judgements, refused: NDArray[np.bool_]
+    judgements: Judgements, refused: NDArray[np.bool_]
 ) -> dict[str, dict[str, tuple[NDArray[np.bool_], NDArray[np.bool_]]]]:
     """Say what the rates at every operating point count, and among which rows.
 
@@ -186,7 +187,7 @@ def point_rates(
 
     Parameters
     ----------
-    judged
+    judgements
         N slices, or patients.
     refused
         Shape (N,).
@@ -194,14 +195,14 @@ def point_rates(
     Returns
     -------
     dict
-        By point, then by rate: hits and rows, shape (N,) each.
+        Hits and rows by point, then by rate; shape (N,) each.
     """
-    tumor = judged.tumor
+    tumor = judgements.tumor
     points = {}
-    for name, thresholds in judged.thresholds.items():
+    for name, thresholds in judgements.thresholds.items():
         if not np.isfinite(thresholds).all():
             continue
-        cleared = is_cleared(judged.p_tumor, thresholds) & ~refused
+        cleared = is_cleared(judgements.p_tumor, thresholds) & ~refused
         called = ~cleared & ~refused
         points[name] = {
             "sensitivity": (~cleared, tumor),
@@ -228,13 +229,15 @@ def operating_costs(scored_slices: ScoredSlices) -> dict[str, Any]:
     """
     records, (_, _, refused) = scored_slices.records, said(scored_slices)
     groups = slice_groups(records, scored_slices.outline_shares)
+    tells_sequences = any(item is not None for item in scored_slices.sequences)
+    words = [sequence_word(row.sequence) if tells_sequences else "" for row in records]
     costs = {}
     for name, thresholds in by_slice(scored_slices).thresholds.items():
         measured = measured_shares(
             is_cleared(scored_slices.p_tumor, thresholds) & ~refused,
-            records,
+            [row.group for row in records],
+            words,
             groups,
-            by_sequence=any(item is not None for item in scored_slices.sequences),
         )
         costs[name] = {
             word: {group: asdict(share) for group, share in shares.items()}
@@ -271,10 +274,10 @@ def by_part(
 
 
 def _part(scored_slices: ScoredSlices) -> dict[str, Any]:
-    draws, judged = Resampling(scored_slices.groups), by_slice(scored_slices)
+    draws, judgements = Resampling(scored_slices.groups), by_slice(scored_slices)
     tumor, every = scored_slices.tumor, np.ones(len(scored_slices.records), bool)
     cleared, _, _ = said(scored_slices)
-    right = judged.predicted == judged.labels
+    right = judgements.predicted == judgements.labels
     figures: dict[str, Any] = {
         "slices": len(every),
         "patients": draws.patients,
@@ -287,7 +290,7 @@ def _part(scored_slices: ScoredSlices) -> dict[str, Any]:
     if draws.patients > 1:
         figures |= {
             "auroc_tumor": figure(draws.auroc(scored_slices.p_tumor, tumor)),
-            "calibration_error": figure(calibration_draws(judged, draws)),
+            "calibration_error": figure(calibration_draws(judgements, draws)),
             "dice_at_half_height": _where_known(scored_slices.dice, draws),
         }
     return {key: value for key, value in figures.items() if value is not None}
@@ -366,15 +369,15 @@ def _inside(peaks: NDArray[np.float64], draws: Resampling) -> Figure | None:
     return draws.share(np.asarray(peaks == 1.0), np.isfinite(peaks))
 
 
-def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:
+def class_figures(judgements: Judgements, draws: Resampling) -> dict[str, Any]:
     """Measure the most probable class against the truth.
 
     Parameters
     ----------
-    judged
+    judgements
         Slices, or patients.
     draws
-        Draws of `judged.groups`.
+        Draws of `judgements.groups`.
 
     Returns
     -------
@@ -385,8 +388,8 @@ def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:
         ``recall``, ``precision``, ``specificity``, ``f1`` and ``auroc`` (one
         against the rest).
     """
-    kinds = len(judged.classes)
-    pairs = judged.labels * kinds + judged.predicted
+    kinds = len(judgements.classes)
+    pairs = judgements.labels * kinds + judgements.predicted
     cells = draws.sums(pairs[:, np.newaxis] == np.arange(kinds**2))
     matrix = cells.reshape(-1, kinds, kinds)
     hits = np.diagonal(matrix, axis1=1, axis2=2)
@@ -401,28 +404,30 @@ def class_figures(judged: Judgements, draws: Resampling) -> dict[str, Any]:
     f1[:, there[0] == 0] = np.nan
     has_slices = there[0] > 0
     return {
-        "count": len(judged.labels),
+        "count": len(judgements.labels),
         "confusion": matrix[0].astype(int).tolist(),
         "accuracy": figure(ratio(hits.sum(axis=1), total), draws.patients),
         "balanced_accuracy": figure(_mean_of_known(recall[:, has_slices])),
         "macro_f1": figure(_mean_of_known(f1[:, has_slices])),
-        "auroc_tumor": figure(draws.auroc(judged.p_tumor, judged.tumor)),
+        "auroc_tumor": figure(draws.auroc(judgements.p_tumor, judgements.tumor)),
         "classes": {
             name: {
                 "count": int(there[0, row]),
-                "recall": figure(recall[:, row], draws.count(judged.labels == row)),
+                "recall": figure(recall[:, row], draws.count(judgements.labels == row)),
                 "precision": figure(
-                    precision[:, row], draws.count(judged.predicted == row)
+                    precision[:, row], draws.count(judgements.predicted == row)
                 ),
                 "specificity": figure(
-                    specificity[:, row], draws.count(judged.labels != row)
+                    specificity[:, row], draws.count(judgements.labels != row)
                 ),
                 "f1": figure(f1[:, row]),
                 "auroc": figure(
-                    draws.auroc(judged.probabilities[:, row], judged.labels == row)
+                    draws.auroc(
+                        judgements.probabilities[:, row], judgements.labels == row
+                    )
                 ),
             }
-            for row, name in enumerate(judged.classes)
+            for row, name in enumerate(judgements.classes)
         },
     }
 
@@ -621,20 +626,20 @@ def _reliability(
     return {"bins": rows}
 
 
-def _decision(judged: Judgements, draws: Resampling) -> dict[str, Any]:
+def _decision(judgements: Judgements, draws: Resampling) -> dict[str, Any]:
     """Net benefit of acting on a probability of tumour (Vickers and Elkin 2006).
 
     Tumours found less false alarms, each weighed by the odds of the threshold,
     as a share of all slices.
     """
-    called = judged.p_tumor[:, np.newaxis] >= THRESHOLDS
-    tumor = judged.tumor[:, np.newaxis]
+    called = judgements.p_tumor[:, np.newaxis] >= THRESHOLDS
+    tumor = judgements.tumor[:, np.newaxis]
     odds = THRESHOLDS / (1.0 - THRESHOLDS)
     count = draws.sums(np.ones(len(tumor)))[:, np.newaxis]
     tumors_called = draws.sums(called & tumor) / count
     false = draws.sums(called & ~tumor) / count
     benefit = tumors_called - false * odds
-    share = float(judged.tumor.mean())
+    share = float(judgements.tumor.mean())
     low, high = np.percentile(benefit[1:], (2.5, 97.5), axis=0)
     return {
         "x": THRESHOLDS.tolist(),

@@ -165,8 +165,8 @@ class Bundle:
             raise BundleError(
                 f"The model in {self.folder} has classes of its own "
                 f"({', '.join(self.classes)}); this knows the four classes alone.",
-                "Use it with `tumorlens predict`, `scan`, `study`, `serve`, `node`, "
-                "`dicomweb` and `evaluate`, or from Python.",
+                "Use it with `tumorlens predict`, `scan`, `study`, `batch`, `serve`, "
+                "`node`, `dicomweb` and `evaluate`, or from Python.",
             )
 
     @property
@@ -325,7 +325,7 @@ def bundle_of_facts(document: Mapping[str, Any], folder: Path) -> Bundle:
     Parameters
     ----------
     document
-        From `read_document`.
+        Document that `read_document` has read.
     folder
         Where it lay, for messages.
 
@@ -642,7 +642,7 @@ def check_format(document: Mapping[str, Any], path: Path) -> None:
     Parameters
     ----------
     document
-        From `read_document`.
+        Document that `read_document` has read.
     path
         Where it was read, for the message.
 

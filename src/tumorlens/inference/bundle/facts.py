@@ -1,4 +1,4 @@
-"""What stands in a bundle's `bundle.json`, typed and checked as it is read."""
+"""Sections of `bundle.json`, typed and checked as they are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGEST = 1e300
 """Keeps out infinities, NaN and whole numbers that no float can hold."""
 
 TRAINED_ON: tuple[MRSequence, ...] = (MRSequence.T1, MRSequence.T1_CONTRAST)
-"""By models that do not say which sequences they know."""
+"""Sequences that a model knows which does not say so."""
 
 
 @dataclass(frozen=True)
@@ -210,9 +210,9 @@ class OperatingPoint:
     def read(cls, facts: Reader) -> OperatingPoint:
         """Read one; raises `BundleError` as `Rate.read`."""
         rates = ("sensitivity", "specificity")
-        found = any(key in facts.fields for key in rates)
+        is_measured = any(key in facts.fields for key in rates)
         sensitivity, specificity = (
-            Rate.read(facts, key) if found else None for key in rates
+            Rate.read(facts, key) if is_measured else None for key in rates
         )
         return cls(
             facts.share("threshold"),

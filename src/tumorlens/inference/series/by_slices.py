@@ -31,6 +31,7 @@ from tumorlens.inference.series.decision import (
     decide_series,
     discounted_odds,
     key_slices,
+    kind_weights,
     run_length,
     series_log_odds,
     series_probabilities,
@@ -153,7 +154,12 @@ def prediction_of(
     judged = sum(len(seen.heads) - seen.skipped for _, seen in views)
     refused = sum(seen.refused for _, seen in views)
     lesions = _other_lesions(views, run, values)
-    outcome = decide_series(values, judged, refused, bundle, point, lesions)
+    sequence, words = _sequence_of(series, own)
+    # What was put together of several series is of no one sequence, and names none.
+    measured_in = sequence if own.sequences else None
+    outcome = decide_series(
+        values, judged, refused, bundle, point, lesions, measured_in
+    )
     nothing = values is None
     if nothing:
         # Evidence of 0 everywhere would look like a clear series.
@@ -166,7 +172,6 @@ def prediction_of(
     odds = discounted_odds(own.p_tumor, own.heads, discount)
     apart = run_length(slice_gap(series.slices))
     grid = even_grid_of(series)
-    sequence, words = _sequence_of(series, own)
     # A series that was refused points to nothing.
     keys = () if unknown else key_slices(_listed(odds), apart)
     return SeriesPrediction(
@@ -298,18 +303,20 @@ def _other_lesions(
 ) -> dict[Lesion, float]:
     """Give the probabilities of other lesions in the series, by the acquired plane.
 
-    Among tumours another kind has its share in the run that decided; a vascular lesion
-    has a run of its own. Empty where the model knows none, or nothing was judged.
+    Among tumours another kind has its share in the slices that name the kinds; a
+    vascular lesion has a run of its own. Empty where the model knows none, or nothing
+    was judged.
     """
     series, seen = views[0]
     if run is None or values is None or not np.isfinite(seen.lesions).any():
         return {}
     other, vascular = seen.lesions.T
     p_tumor = 1.0 - float(values[clear_places(seen.classes)].sum())
-    among = other[slice(*run)] / np.maximum(seen.p_tumor[slice(*run)], 1e-12)
+    weights = kind_weights(seen.p_tumor)
+    among = np.nan_to_num(other / np.maximum(seen.p_tumor, 1e-12))
     own = strongest_run(vascular, run_length(slice_gap(series.slices)))
     return {
-        Lesion.OTHER: p_tumor * min(1.0, float(np.nanmean(among))),
+        Lesion.OTHER: p_tumor * min(1.0, float(weights @ among)),
         Lesion.VASCULAR: min(1.0 - p_tumor, float(np.nanmean(vascular[slice(*own)]))),
     }
 

@@ -451,8 +451,12 @@ distance between slices. The model has trained on most of these patients, so
 this flatters it, and so few series fix no rate.
 """
 
-_LEAST_SHARE = 1e-12
-"""Of a class in a run, so that there is always something to share out."""
+_LEAST_SHARE = 1e-6
+"""Of a class in a slice, so that no slice alone rules a class out."""
+
+_SHOWS_IT = 0.5
+"""Slices that are at least this share as suspicious as the most suspicious one say of
+which kind the tumour is."""
 
 KEY_SLICES = 3
 
@@ -485,6 +489,19 @@ VALIDATED = (
     "had never seen: of {patients} with a tumour, {sensitivity} of the series were not "
     "called free of it; of {healthy} without, {specificity} were called free of tumour."
 )
+VALIDATED_IN_SEQUENCE = (
+    "Measured by cross-validation on whole series in {sequence} of patients that a "
+    "model so trained had never seen:"
+)
+_MEASURED_GROUPS = {
+    "labelled_lesions": "of {patients} with a tumour, {share} of the series were not "
+    "called free of it",
+    "same_scanner": "of the tumour-free parts of series of {patients} patients from "
+    "the same scanners, {share} were called free of tumour",
+    "healthy_strangers": "of {patients} healthy people from elsewhere, {share} were "
+    "called free of tumour",
+}
+NOT_IN_SEQUENCE = "In {sequence} no whole series were measured."
 
 
 def series_log_odds(
@@ -524,13 +541,37 @@ def series_log_odds(
     )
 
 
+def kind_weights(p_tumor: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Say how much each slice counts when the series' kind of tumour is named.
+
+    The run decides whether there is a tumour. Of which kind it is, all slices that show
+    it tell better than the most suspicious ones alone (docs/experiments.md).
+
+    Parameters
+    ----------
+    p_tumor
+        Shape (D,): probability of tumour, NaN where a slice was not judged; at
+        least one is a number.
+
+    Returns
+    -------
+    ndarray
+        Shape (D,), summing to 1: in proportion to the probability, 0 in slices less
+        than half as suspicious as the most suspicious one.
+    """
+    known = np.nan_to_num(p_tumor)
+    held = np.maximum(known, _LEAST_SHARE) * np.isfinite(p_tumor)
+    weights = np.where(held >= _SHOWS_IT * held.max(), held, 0.0)
+    return np.asarray(weights / weights.sum(), np.float64)
+
+
 def series_probabilities(
     probabilities: NDArray[np.float64],
     run: tuple[int, int],
     odds: float,
     classes: Sequence[ClassName] = CLASSES,
 ) -> NDArray[np.float64]:
-    """Share the series' probability of tumour out as its run names the classes.
+    """Share the series' probability of tumour out as its slices name the kinds.
 
     Parameters
     ----------
@@ -539,16 +580,25 @@ def series_probabilities(
     run, odds
         From `series_log_odds`.
     classes
-        The K classes. Several that are free of tumour share what is left likewise.
+        The K classes. Several that are free of tumour share what is left as the run
+        names them.
 
     Returns
     -------
     ndarray
-        Shape (K,), summing to 1.
+        Shape (K,), summing to 1. Kinds have the weighted geometric mean of their
+        shares (a logarithmic opinion pool; Genest and Zidek 1986, Statistical Science),
+        by `kind_weights`.
     """
     values = np.maximum(np.nanmean(probabilities[slice(*run)], axis=0), _LEAST_SHARE)
     clear = clear_places(classes)
     kinds = [place for place in range(len(classes)) if place not in clear]
+    weights = kind_weights(probabilities[:, kinds].sum(axis=1))
+    shares = np.nan_to_num(probabilities[:, kinds])
+    shares = np.maximum(
+        shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12), _LEAST_SHARE
+    )
+    values[kinds] = np.exp(weights @ np.log(shares))
     p_tumor = 1.0 / (1.0 + math.exp(-odds))
     values[kinds] *= p_tumor / values[kinds].sum()
     values[clear] *= (1.0 - p_tumor) / values[clear].sum()
@@ -562,6 +612,7 @@ def decide_series(
     bundle: Bundle,
     point: str,
     lesions: Mapping[taxonomy.Lesion, float] | None = None,
+    sequence: MRSequence | None = None,
 ) -> Outcome:
     """Answer for a series.
 
@@ -576,6 +627,9 @@ def decide_series(
         The model, and a name of its operating points.
     lesions
         Probabilities of other lesions; by default the model knows none.
+    sequence
+        MR sequence of the series, by which the caveats speak; None where it is not
+        known, or the series is put together of several.
 
     Returns
     -------
@@ -604,7 +658,8 @@ def decide_series(
         )
     if outcome.finding is Answer.LESION:
         reasons += (LESION_NOT_VALIDATED,)
-    reasons += (*_own_standing(bundle), _standing(bundle.series_model, point))
+    standing = _standing(bundle.series_model, point, sequence)
+    reasons += (*_own_standing(bundle), *standing)
     return outcome._replace(reasons=reasons)
 
 
@@ -621,19 +676,36 @@ def _own_standing(bundle: Bundle) -> tuple[str, ...]:
     return (*reasons, CLEAR_CLASSES.format(names=names))
 
 
-def _standing(model: SeriesModel | None, point: str) -> str:
-    """Say how far the probability of a series can be believed."""
+def _standing(
+    model: SeriesModel | None, point: str, sequence: MRSequence | None
+) -> tuple[str, ...]:
+    """Say how far the probability of a series can be believed, by its sequence."""
     if model is None:
-        return NOT_VALIDATED
+        return (NOT_VALIDATED,)
     rates = model.operating_points[point]
     if rates.sensitivity is None or rates.specificity is None:
-        return NOT_VALIDATED
-    return VALIDATED.format(
+        return (NOT_VALIDATED,)
+    overall = VALIDATED.format(
         patients=model.patients,
         healthy=model.healthy_patients,
         sensitivity=in_percent(rates.sensitivity),
         specificity=in_percent(rates.specificity),
     )
+    if sequence is None or not rates.measured:
+        return (overall,)
+    shares = rates.measured.get(sequence.word, {})
+    said = [
+        words.format(
+            patients=shares[group].patients,
+            share=in_percent(Rate(share.value, share.low, share.high)),
+        )
+        for group, words in _MEASURED_GROUPS.items()
+        if (share := shares.get(group)) is not None
+    ]
+    if not said:
+        return (overall, NOT_IN_SEQUENCE.format(sequence=sequence.value))
+    start = VALIDATED_IN_SEQUENCE.format(sequence=sequence.value)
+    return (f"{start} {'; '.join(said)}.",)
 
 
 def in_percent(rate: Rate) -> str:

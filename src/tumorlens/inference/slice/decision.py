@@ -329,12 +329,12 @@ def moved_by_sequence(
     values, shift
         Shape (N, F), in the order of `FINDINGS`.
     """
-    found = values + shift
+    moved = values + shift
     before, after = (
-        np.logaddexp.reduce(odds[:, _TUMORS], axis=1) for odds in (values, found)
+        np.logaddexp.reduce(odds[:, _TUMORS], axis=1) for odds in (values, moved)
     )
-    found[:, _TUMORS] += (before - after)[:, None]
-    return found
+    moved[:, _TUMORS] += (before - after)[:, None]
+    return moved
 
 
 def sequence_shares(outputs: RawOutputs, bundle: Bundle) -> NDArray[np.float64] | None:

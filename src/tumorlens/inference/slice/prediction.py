@@ -290,7 +290,7 @@ class Prediction:
     model_version
         Version of the bundle that was asked.
     milliseconds
-        From decoded pixels to the decision, shared evenly in a batch; maps are drawn
+        Time from pixels to the decision, shared evenly in a batch; maps are drawn
         when they are first read, and do not count.
     notes
         What a user should know about how the file was read.

@@ -209,8 +209,8 @@ def processor_facts() -> dict[str, str]:
     # Every processor is listed; the first speaks for all.
     first = lines[: lines.index("")] if "" in lines else lines
     pairs = (line.partition(":") for line in first)
-    found = {name.strip(): " ".join(value.split()) for name, _, value in pairs}
-    known = {name: found[name] for name in _PROCESSOR_LINES if name in found}
+    facts = {name.strip(): " ".join(value.split()) for name, _, value in pairs}
+    known = {name: facts[name] for name in _PROCESSOR_LINES if name in facts}
     return {"machine": platform.machine(), **known}
 
 

@@ -234,14 +234,14 @@ class StudyClassifier:
     ) -> dict[int, JudgedSeries]:
         known = {
             row: kept
-            for row, found in matches.items()
+            for row, placed in matches.items()
             if row in seen
-            and not found.is_cut_anew
+            and not placed.is_cut_anew
             and (kept := seen[row].seen) is not None
         }
         waiting = {
-            row: found.series or series[row]
-            for row, found in matches.items()
+            row: placed.series or series[row]
+            for row, placed in matches.items()
             if row not in known
         }
         total = sum(len(item.slices) for item in waiting.values())
@@ -252,9 +252,9 @@ class StudyClassifier:
                 progress(done + count, total)
 
         judged: dict[int, JudgedSeries] = {}
-        for row, found in matches.items():
+        for row, placed in matches.items():
             start = time.perf_counter()
-            item = found.series or series[row]
+            item = placed.series or series[row]
             if row in known:
                 slices = known[row]
             else:
@@ -269,7 +269,7 @@ class StudyClassifier:
                 precision=self._model.precision,
             )
             alone = replace(alone, sequence=estimate.sequence)
-            judged[row] = JudgedSeries(item, slices, estimate, alone, found)
+            judged[row] = JudgedSeries(item, slices, estimate, alone, placed)
         return judged
 
     def _summed_up(
@@ -300,22 +300,22 @@ class StudyClassifier:
                 [view], self.bundle, point, start, precision=self._model.precision
             )
             odds = combination.odds
-        found = {
+        estimates = {
             row: judged[row].sequence if row in judged else stated[row]
             for row in range(len(series))
         }
-        missing = self._missing([item.sequence for item in found.values()])
+        missing = self._missing([item.sequence for item in estimates.values()])
         combined = self._explained(combined, judged, votes, missing)
         combined = self._unless_contradicted(combined, judged, votes, point)
         there = {key: _over(odds[key], combined.run) for key in odds}
         rows = []
         for row, item in enumerate(series):
-            counts, sequence = row in votes.rows, found[row].sequence
+            counts, sequence = row in votes.rows, estimates[row].sequence
             rows.append(
                 StudySeries(
                     source=item.slices[0].source,
                     slices=len(item.slices),
-                    sequence=found[row],
+                    sequence=estimates[row],
                     prediction=judged[row].alone if row in judged else None,
                     counts=counts,
                     reason=votes.why.get(row, reasons[row]),
@@ -655,8 +655,8 @@ def _check_dicom(series: Iterable[Series]) -> None:
             people.add(patient_of(header))
             visits.add(text(header, "StudyInstanceUID"))
     # A header that says nothing contradicts nobody.
-    for found, words in ((people, DICOM_PEOPLE), (visits, DICOM_VISITS)):
-        count = len(found - {""})
+    for names, words in ((people, DICOM_PEOPLE), (visits, DICOM_VISITS)):
+        count = len(names - {""})
         if count > 1:
             raise SeveralPeopleError(words.format(count=count), ONE_STUDY)
 
@@ -678,10 +678,10 @@ def _said(name: str, what: str) -> frozenset[str]:
     named = _BIDS[what].findall(lowered)
     if named or what == "visit":
         return frozenset(named)
-    found = _NAMED_PERSON.findall(lowered) or [
+    names = _NAMED_PERSON.findall(lowered) or [
         word for word in _NUMBER.findall(lowered) if not _is_setting(word)
     ]
-    return frozenset(found)
+    return frozenset(names)
 
 
 def _is_setting(word: str) -> bool:

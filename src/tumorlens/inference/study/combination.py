@@ -410,7 +410,7 @@ class Combination:
     seen
         The same as for a series alone.
     odds
-        By sequence, shape (D,): its own log-odds of a tumour in each slice of the
+        Log-odds of a tumour by sequence, shape (D,): its own in each slice of the
         grid; NaN where it has none.
     """
 

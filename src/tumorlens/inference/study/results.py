@@ -1,4 +1,4 @@
-"""What is known of a whole study: one finding, and what each series adds to it.
+"""Results of a study: one finding, and what each series adds to it.
 
 Tested in `tests/inference/study/test_classifier.py`.
 """
@@ -82,7 +82,7 @@ class StudyPrediction:
         MR sequences that show a tumour by themselves where the finding lies, the one
         that adds most first; empty where no tumour is found.
     seconds
-        From series to finding.
+        Time from series to finding.
     pictures
         The most suspicious slice of the grid as each sequence that counts shows it,
         by sequence, shape (H, W), float32; empty where one sequence counts alone.

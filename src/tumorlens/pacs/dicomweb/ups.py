@@ -3,26 +3,34 @@
 A step that is scheduled for our station is claimed by a transaction UID that nobody
 else knows, its input series are judged, and it ends with what was stored of them, or
 canceled with a reason. Which steps are ours stands in the queue, before any of them is
-claimed.
+claimed. Who wants a step of ours canceled asks the server, which tells us over a
+channel of events.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import ssl
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection as Connection
+from websockets.sync.client import connect
 
 from tumorlens.errors import (
     ArchiveAccessError,
@@ -39,7 +47,12 @@ from tumorlens.pacs.dicomweb.client import (
     search,
 )
 from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue, Order
-from tumorlens.pacs.dicomweb.responses import archive_errors, json_text, json_values
+from tumorlens.pacs.dicomweb.responses import (
+    archive_errors,
+    json_number,
+    json_text,
+    json_values,
+)
 from tumorlens.report.dicom.finding import SentResult
 
 logger = logging.getLogger(__name__)
@@ -57,6 +70,13 @@ NO_MR = "The step names no series of magnetic resonance that the archive has."
 NOTHING_JUDGED = "Nothing in the series could be judged: they are no MRI of a head."
 GONE = "The archive does not have a series any more."
 GIVEN_UP = "A series could not be fetched or judged, after many attempts."
+ASKED = "It was asked to cancel the step before all was judged."
+
+_CANCEL_REQUESTED = 2
+"""Event Type ID of a request to cancel (PS3.4, table CC.2.4-1)."""
+
+_EVENT_BYTES = 2**20
+_HEAR_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 600.0
 
 
 class NotOursError(ArchiveError):
@@ -98,6 +118,8 @@ class StepService:
         Address of the service, to which ``/workitems`` is added.
     session
         A session of `open_session`.
+    ca_bundle
+        Certificates to trust, in PEM, instead of those that everybody trusts.
 
     Raises
     ------
@@ -110,8 +132,11 @@ class StepService:
     `NotOursError` where it is gone, over, or somebody else's.
     """
 
-    def __init__(self, url: str, session: requests.Session) -> None:
+    def __init__(
+        self, url: str, session: requests.Session, ca_bundle: Path | None = None
+    ) -> None:
         self._url = check_url(url, "--ups")
+        self._ca_bundle = ca_bundle
         self._host = urlsplit(self._url).netloc
         session.headers["Accept"] = _JSON
         self._session = session
@@ -136,8 +161,8 @@ class StepService:
     def step(self, uid: str) -> Step:
         """Get one step, with all that it says."""
         with archive_errors(self._host):
-            found = self._ask("GET", f"/{uid}").json()
-            (item,) = found if isinstance(found, list) else [found]
+            reply = self._ask("GET", f"/{uid}").json()
+            (item,) = reply if isinstance(reply, list) else [reply]
         return _step_of(uid, item)
 
     def claim(self, uid: str, transaction: str) -> None:
@@ -179,6 +204,62 @@ class StepService:
         change.UnifiedProcedureStepPerformedProcedureSequence = [performed]
         self._update(uid, transaction, change)
         self._set_state(uid, transaction, CANCELED)
+
+    def subscribe(self, uid: str, title: str) -> str:
+        """Ask to be told what happens to a step.
+
+        Parameters
+        ----------
+        uid
+            UID of the step.
+        title
+            AE title of who is told.
+
+        Returns
+        -------
+        str
+            Address of the channel over which that is told (WebSocket).
+        """
+        path = f"/{uid}/subscribers/{quote(title, safe='')}"
+        with archive_errors(self._host):
+            answer = self._ask("POST", path)
+        told = urljoin(f"{self._url}/", answer.headers.get("Content-Location", ""))
+        parts = urlsplit(told)
+        # Some servers give the address of the subscription, not of the channel.
+        scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+        if scheme not in ("ws", "wss") or not answer.headers.get("Content-Location"):
+            raise ArchiveError(f"{self._host} names no channel of events.")
+        return parts._replace(scheme=scheme).geturl()
+
+    def open_channel(self, address: str) -> Connection:
+        """Open a channel of events; credentials go to the worklist's own host alone.
+
+        Raises
+        ------
+        OSError, WebSocketException
+            It cannot be opened.
+        """
+        headers = {}
+        if urlsplit(address).netloc == self._host:
+            asked = self._session.prepare_request(requests.Request("GET", self._url))
+            given = asked.headers.get("Authorization")
+            if given is not None:
+                text = given if isinstance(given, str) else given.decode("latin-1")
+                headers["Authorization"] = text
+        trusted = None
+        if address.startswith("wss:"):
+            # As requests, which knows nothing of WebSockets, would trust them.
+            trusted = ssl.create_default_context(
+                cafile=self._ca_bundle or DEFAULT_CA_BUNDLE_PATH
+            )
+        return connect(
+            address,
+            additional_headers=headers,
+            ssl=trusted,
+            max_size=_EVENT_BYTES,
+            close_timeout=_HEAR_SECONDS,
+            proxy=None,
+        )
 
     def _set_state(self, uid: str, transaction: str, state: str) -> None:
         change = Dataset()
@@ -245,6 +326,99 @@ def _step_of(uid: str, item: dict[str, Any]) -> Step:
     )
 
 
+class CancelRequests:
+    """Hears who wants steps of ours canceled; safe to use from threads.
+
+    Parameters
+    ----------
+    service
+        The worklist. It is asked by the thread that calls `follow`.
+    title
+        AE title under which events are asked for.
+    """
+
+    def __init__(self, service: StepService, title: str) -> None:
+        self._service = service
+        self._title = title
+        self._followed: set[str] = set()
+        self._requested: set[str] = set()
+        self._guard = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._channel: Connection | None = None
+
+    def follow(self, uid: str) -> None:
+        """Listen for requests to cancel a step; done once for each.
+
+        Where the worklist does not tell of events, the log says so, and its steps are
+        judged all the same.
+        """
+        if uid in self._followed:
+            return
+        try:
+            address = self._service.subscribe(uid, self._title)
+        except ArchiveError as error:
+            logger.warning("Requests to cancel a step are not heard. %s", error)
+        else:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._listen_on, args=(address,), daemon=True
+                )
+                self._thread.start()
+        self._followed.add(uid)
+
+    def is_requested(self, uid: str) -> bool:
+        """Tell whether somebody wants a step canceled."""
+        with self._guard:
+            return uid in self._requested
+
+    def forget(self, uid: str) -> None:
+        """Listen no longer for a step that is over."""
+        self._followed.discard(uid)
+        with self._guard:
+            self._requested.discard(uid)
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _listen_on(self, address: str) -> None:
+        """Listen until `close`; where the channel breaks off, open it again."""
+        failures = 0
+        while not self._stopped.is_set():
+            try:
+                with self._service.open_channel(address) as channel:
+                    failures = 0
+                    self._listen(channel)
+            # A token's file may be gone for a while.
+            except (OSError, WebSocketException, ArchiveError) as error:
+                if not failures:
+                    kind = type(error).__name__
+                    logger.warning("The channel of events broke off: %s.", kind)
+                failures += 1
+            pause = min(2.0 ** min(failures, 20), _LONGEST_PAUSE_SECONDS)
+            self._stopped.wait(pause)
+
+    def _listen(self, channel: Connection) -> None:
+        while not self._stopped.is_set():
+            try:
+                said = channel.recv(_HEAR_SECONDS)
+            except TimeoutError:
+                continue
+            try:
+                event = json.loads(said)
+                kind = json_number(event, "EventTypeID")
+                uid = json_text(event, "AffectedSOPInstanceUID")
+            except (ValueError, RecursionError):
+                logger.warning("An event of the worklist cannot be understood.")
+                continue
+            if kind == _CANCEL_REQUESTED and uid:
+                with self._guard:
+                    self._requested.add(uid)
+
+
 class OrderedSteps:
     """Takes the steps that are ordered of a station, and tells what became of them.
 
@@ -260,6 +434,8 @@ class OrderedSteps:
         Queue of the series; it keeps which steps are ours.
     station
         Code value of the station that orders name.
+    cancel_requests
+        Hears who wants steps canceled; None for nobody.
     clock
         Seconds since 1970.
     """
@@ -271,8 +447,10 @@ class OrderedSteps:
         archive_url: str,
         queue: FetchQueue,
         station: str,
+        cancel_requests: CancelRequests | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._cancel_requests = cancel_requests
         self._service = service
         self._archive = archive
         self._archive_url = archive_url.rstrip("/")
@@ -353,31 +531,52 @@ class OrderedSteps:
 
     def _go_on(self, uid: str, order: Order) -> None:
         # One that is not claimed yet was taken just before somebody killed us.
-        if order.is_claimed or self._is_claimed(uid, order):
-            self._end(uid, order)
+        if not order.is_claimed and not self._is_claimed(uid, order):
+            return
+        if self._cancel_requests is not None:
+            self._cancel_requests.follow(uid)
+        self._end(uid, order)
 
     def _end(self, uid: str, order: Order) -> None:
         """End a step of ours whose series are all over, or not to be had."""
         outcomes = [self._queue.outcome(series) for _, series in order.series]
         is_gone = self._is_gone(order)
-        if any(outcome.is_open for outcome in outcomes) and not is_gone:
+        is_open = any(outcome.is_open for outcome in outcomes)
+        heard = self._cancel_requests
+        is_asked = is_open and heard is not None and heard.is_requested(uid)
+        if is_open and not is_gone and not is_asked:
             return
         results = [result for outcome in outcomes for result in outcome.results]
         performed = self._performed(order, results)
         try:
             has_failed = is_gone or any(outcome.has_failed for outcome in outcomes)
-            if results and not has_failed:
+            if results and not has_failed and not is_asked:
                 self._service.complete(uid, order.transaction, performed)
                 logger.info("Completed a step with %d results.", len(results))
             else:
                 reason = NOTHING_JUDGED if outcomes else NO_MR
-                if has_failed:
+                if is_asked:
+                    reason = ASKED
+                elif has_failed:
                     reason = GONE if is_gone else GIVEN_UP
                 self._service.cancel(uid, order.transaction, performed, reason)
                 logger.warning("Canceled a step: %s", reason)
         except NotOursError as error:
             logger.warning("A step could not be ended. %s", error)
         self._queue.drop_order(uid)
+        if is_asked:
+            self._let_go(order)
+        if heard is not None:
+            heard.forget(uid)
+
+    def _let_go(self, order: Order) -> None:
+        """Let go the series of a step that are not judged, unless another has them."""
+        others = {
+            named for other in self._queue.orders().values() for named in other.series
+        }
+        for named in order.series:
+            if named not in others and self._queue.outcome(named[1]).is_open:
+                self._queue.forget(named[1])
 
     def _is_gone(self, order: Order) -> bool:
         """Tell whether a series that is still to be fetched cannot be any more."""

@@ -142,8 +142,8 @@ class NodeServer(ThreadedAssociationServer):
         self._addresses = frozenset(addresses)
         self._over = over
         self._guard = threading.Lock()
-        # The oldest first.
-        self._connections: dict[Association, socket.socket] = {}
+        # The oldest first; None until its thread has made the association.
+        self._connections: dict[socket.socket, Association | None] = {}
         self._established: set[Association] = set()
 
     @property
@@ -178,21 +178,37 @@ class NodeServer(ThreadedAssociationServer):
         logger.warning("Refused a connection from %s.", client_address[0])
         return False
 
-    def enter(self, association: Association, connection: socket.socket) -> None:
-        """Note a connection; where too many wait, the oldest has to go."""
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Note a connection; where too many are silent, the oldest has to go.
+
+        They are noted before they have threads, which may start in another order.
+        """
         with self._guard:
-            self._connections[association] = connection
+            self._connections[request] = None
             silent = [
-                (item, other)
-                for item, other in self._connections.items()
-                if item not in self._established
+                connection
+                for connection, association in self._connections.items()
+                if association not in self._established
             ]
             oldest = silent[: max(0, len(silent) - self.limits.connections)]
-            for item, _ in oldest:
-                del self._connections[item]
-        for _, other in oldest:
+            for connection in oldest:
+                del self._connections[connection]
+        for connection in oldest:
             logger.warning("A silent connection was cut off for a new one.")
-            _cut(other)
+            _cut(connection)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
+        """Forget a connection and close it."""
+        with self._guard:
+            self._connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def enter(self, association: Association, connection: socket.socket) -> None:
+        """Note which association a connection has."""
+        with self._guard:
+            if connection in self._connections:
+                self._connections[connection] = association
 
     def establish(self, association: Association) -> bool:
         """Note that a peer asked for an association; tell whether there is room."""
@@ -203,9 +219,8 @@ class NodeServer(ThreadedAssociationServer):
         return True
 
     def leave(self, association: Association) -> None:
-        """Note that a connection is over."""
+        """Note that an association is over."""
         with self._guard:
-            self._connections.pop(association, None)
             self._established.discard(association)
         self._over(association)
 
@@ -218,7 +233,7 @@ class NodeServer(ThreadedAssociationServer):
             association.abort(block=False)
         self._wait_for_established(_ABORT_SECONDS)
         with self._guard:
-            connections = list(self._connections.values())
+            connections = list(self._connections)
         for connection in connections:
             _cut(connection)
         self._wait_for_established(_ABORT_SECONDS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import BusyError
-from tumorlens.jobs.database import OVER, Artifact, Job, JobState
+from tumorlens.jobs.database import OVER, Artifact, Job, JobState, portions
 from tumorlens.pacs.node.commitment import CommitmentReport, CommitmentRequest
 from tumorlens.pacs.queue import (
     ANSWER,
@@ -59,7 +59,6 @@ _ASKED, _REFUSALS = "asked", "refusals"
 its results, with the files by their UIDs; and how often it refused."""
 
 _MOST_TRANSACTIONS = 50
-_MOST_NAMES = 500
 
 IMAGE_CLASSES = (MRImageStorage, EnhancedMRImageStorage)
 """SOP classes of images that the node takes."""
@@ -173,7 +172,7 @@ class NodeQueue(SeriesQueue):
         return [self._artifacts.path(item.digest) for item in images if item.digest]
 
     def _study_job(self, row: Job, parts: Sequence[Job]) -> StudyJob:
-        found: list[SeriesJob] = []
+        parts_to_judge: list[SeriesJob] = []
         left_out: dict[str, int] = {}
         for part in parts:
             files = self._files_of(part)
@@ -186,15 +185,15 @@ class NodeQueue(SeriesQueue):
             elif not files or len(files) < len(self._artifacts.of(part.id, IMAGE)):
                 reason = NOT_KEPT
             else:
-                found.append(SeriesJob(part.key or "", tuple(files)))
+                parts_to_judge.append(SeriesJob(part.key or "", tuple(files)))
                 continue
             left_out[reason] = left_out.get(reason, 0) + 1
         return StudyJob(
             series=row.key or "",
-            files=tuple(path for part in found for path in part.files),
+            files=tuple(path for part in parts_to_judge for path in part.files),
             earlier=self._earlier(row),
             lease=row.lease,
-            parts=tuple(found),
+            parts=tuple(parts_to_judge),
             left_out=tuple(text.format(count=n) for text, n in left_out.items()),
         )
 
@@ -204,8 +203,8 @@ class NodeQueue(SeriesQueue):
         if self._study_seconds is None or isinstance(job, StudyJob):
             return
         # In shadow mode there are findings, and no results.
-        found = has_results or bool(row.document.get(FACTS, {}).get("findings"))
-        row.document = {**row.document, _IS_JUDGED: found}
+        is_judged = has_results or bool(row.document.get(FACTS, {}).get("findings"))
+        row.document = {**row.document, _IS_JUDGED: is_judged}
         self._join(session, row, _study_uid(job.files))
 
     def postpone(self, series: str) -> float:
@@ -406,7 +405,7 @@ class NodeQueue(SeriesQueue):
             uid for uid, kind in request.instances.items() if kind in IMAGE_CLASSES
         ]
         known: dict[str, str] = {}
-        for some in _portions(wanted):
+        for some in portions(wanted):
             rows = session.execute(
                 select(Artifact.name, Artifact.job).where(
                     Artifact.role == IMAGE, Artifact.name.in_(some)
@@ -465,9 +464,9 @@ class NodeQueue(SeriesQueue):
 
     def _held(self, instances: Collection[str]) -> dict[str, Path]:
         """Find the files of images that are on the disk."""
-        found: dict[str, Path] = {}
+        paths: dict[str, Path] = {}
         with self._database.reading() as session:
-            for some in _portions(list(instances)):
+            for some in portions(list(instances)):
                 rows = session.execute(
                     select(Artifact.name, Artifact.digest).where(
                         Artifact.role == IMAGE,
@@ -476,8 +475,8 @@ class NodeQueue(SeriesQueue):
                     )
                 )
                 for name, digest in rows:
-                    found[name] = self._artifacts.path(str(digest))
-        return found
+                    paths[name] = self._artifacts.path(str(digest))
+        return paths
 
 
 def _study_uid(files: Sequence[Path]) -> str:
@@ -492,12 +491,6 @@ def _study_uid(files: Sequence[Path]) -> str:
             # Whatever a hostile file does to the parser.
             continue
     return ""
-
-
-def _portions(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Cut a list into such as a database takes at a time."""
-    for start in range(0, len(names), _MOST_NAMES):
-        yield names[start : start + _MOST_NAMES]
 
 
 def _rename(session: Session, artifacts: Sequence[Artifact], role: str) -> None:

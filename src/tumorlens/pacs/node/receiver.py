@@ -88,7 +88,7 @@ class _Arrivals:
     Parameters
     ----------
     title, address
-        Who sends.
+        Title and address of the sender.
     name
         Its name for the queue.
     images

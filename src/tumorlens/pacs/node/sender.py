@@ -325,8 +325,10 @@ class Commitments:
             roles = [build_role(StorageCommitmentPushModel, scp_role=True)]
         kinds = [(StorageCommitmentPushModel, None)]
         try:
-            with _association(self._title, peer, kinds, self._tls, roles) as found:
-                return bool(send(found).get("Status") == 0)
+            with _association(
+                self._title, peer, kinds, self._tls, roles
+            ) as association:
+                return bool(send(association).get("Status") == 0)
         except (OSError, RuntimeError, ValueError):
             # It is down, it broke, or the peer takes no commitment.
             return False

@@ -1,4 +1,4 @@
-"""Whether the images that came are all of their series, as far as that can be known.
+"""Wholeness of a series: whether all its images came, as far as can be known.
 
 That nothing came for a while proves nothing: a transfer that broke off is silent, too.
 """

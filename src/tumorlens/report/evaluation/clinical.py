@@ -34,7 +34,7 @@ def answer(report: Mapping[str, Any]) -> str:
     Parameters
     ----------
     report
-        From `tumorlens.experiments.clinical.add_clinical`.
+        Report of `tumorlens.experiments.clinical.add_clinical`.
     """
     log_loss = report["by_patient"][_LOG_LOSS]
     change = figure_text(log_loss["difference"])

@@ -67,7 +67,7 @@ def figure_sections(figures: Figures, height_parts: int) -> list[Section]:
     Parameters
     ----------
     figures
-        From `tumorlens.evaluation.performance.figures.set_figures`.
+        Figures of `tumorlens.evaluation.performance.figures.set_figures`.
     height_parts
         Parts of a series within which slices count as lying alike.
     """
@@ -786,7 +786,7 @@ def sequence_overview(figures: Mapping[str, Any]) -> list[Table]:
     Parameters
     ----------
     figures
-        From `tumorlens.evaluation.performance.by_sequence.sequence_figures`.
+        Figures of `tumorlens.evaluation.performance.by_sequence.sequence_figures`.
 
     Returns
     -------
@@ -796,23 +796,23 @@ def sequence_overview(figures: Mapping[str, Any]) -> list[Table]:
     tables = []
     for part, title, columns in _OVERVIEW:
         rows = {
-            key: found
-            for key, found in figures.get(part, {}).items()
-            if any(name in found for name in columns)
+            key: row
+            for key, row in figures.get(part, {}).items()
+            if any(name in row for name in columns)
         }
         shown = {
             name: words
             for name, words in columns.items()
-            if any(name in found for found in rows.values())
+            if any(name in row for row in rows.values())
         }
         if rows:
             cells = [
                 (
                     key,
-                    str(found["slices"]),
-                    *(figure_text(found.get(name)) for name in shown),
+                    str(row["slices"]),
+                    *(figure_text(row.get(name)) for name in shown),
                 )
-                for key, found in rows.items()
+                for key, row in rows.items()
             ]
             tables.append(Table(title, ("", "Slices", *shown.values()), cells))
     return tables

@@ -55,7 +55,7 @@ def error_picture(
     Parameters
     ----------
     error
-        From `tumorlens.evaluation.scored_slices.worst_errors`.
+        One error of `tumorlens.evaluation.scored_slices.worst_errors`.
     prediction
         The bundle's, of that slice.
     outline
@@ -117,7 +117,7 @@ def worst_errors_section(
     Parameters
     ----------
     errors
-        From `worst_errors`.
+        Errors that `worst_errors` has listed.
     pictures
         Pictures of the errors; without them, only captions are listed.
     """

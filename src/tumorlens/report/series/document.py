@@ -175,7 +175,7 @@ def write_evidence(finding: SeriesPrediction, path: Path) -> None:
         by the header to 0 to 1. Of a volume they lie on the grid of its file: the
         same counts and order of voxels, the same affine (in mm), so that the arrays
         match voxel by voxel; the header states no place where the file states none.
-        Of slices they are indexed column, row, slice; mm, RAS; where slices are
+        A stack of slices is indexed column, row, slice; mm, RAS; where slices are
         missing, slices without evidence stand in their places.
 
     Raises

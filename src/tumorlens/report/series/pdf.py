@@ -58,7 +58,7 @@ from tumorlens.report.slice.pdf import (
 )
 
 WIDTH = 178 * mm
-"""Of all that stands on a page, in points."""
+"""Width of all that stands on a page, in points."""
 
 _PICTURE = 69 * mm
 _COLUMN = WIDTH / 3
@@ -311,11 +311,11 @@ class SeriesEntry:
     matrix
         Rows and columns of the first slice.
     spacing_mm
-        Between rows and between columns; None where it is not known.
+        Distances of rows and of columns; None where not known.
     gap_mm
-        Between slices; None where it is not known.
+        Distance of slices; None where not known.
     patient
-        As `Series.patient` has it: tells patients apart, and is never shown.
+        Patient, as `Series.patient` has it: tells patients apart, and is never shown.
     """
 
     finding: SeriesPrediction
@@ -332,7 +332,7 @@ def series_entry(finding: SeriesPrediction, series: Series) -> SeriesEntry:
     Parameters
     ----------
     finding
-        From `predict_by_slices`.
+        Prediction of `predict_by_slices`.
     series
         Series that it was made from.
     """
@@ -359,13 +359,13 @@ def series_section(
     Parameters
     ----------
     entry
-        From `series_entry`.
+        Entry that `series_entry` has made.
     bundle
         The model, for its operating points.
     label
         Stands above the title.
     title
-        By default the file's name.
+        Title; by default the file's name.
     inserted
         Stands between the caveats and the facts.
     """

@@ -264,7 +264,7 @@ def classes_of(document: Mapping[str, Any]) -> Sequence[ClassName]:
     Parameters
     ----------
     document
-        From `prediction_to_json`, of version 0.1 too.
+        Document of `prediction_to_json`, of version 0.1 too.
     """
     if "tumor_classes" not in document:
         return CLASSES
@@ -306,7 +306,7 @@ def answers_from_json(
     Parameters
     ----------
     document
-        Of `prediction_to_json` or `series_to_json`, of version 0.1 too.
+        Document of `prediction_to_json` or `series_to_json`, of version 0.1 too.
 
     Returns
     -------
@@ -500,7 +500,7 @@ def csv_cells(
     Parameters
     ----------
     document
-        From `prediction_to_json`, of version 0.1 too.
+        Document of `prediction_to_json`, of version 0.1 too.
     classes
         The bundle's.
     """

@@ -265,7 +265,7 @@ def map_pictures(prediction: Prediction) -> dict[str, bytes]:
     Parameters
     ----------
     prediction
-        With its picture.
+        Prediction with its picture.
 
     Returns
     -------

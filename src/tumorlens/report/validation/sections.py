@@ -1,4 +1,4 @@
-"""What a validation by protocol found: endpoints, plan, subgroups, checklists.
+"""Sections of a validation by protocol: endpoints, plan, subgroups, checklists.
 
 Three reporting checklists are filled in with what the software knows. STARD-AI
 (Sounderajah et al. 2025, Nature Medicine 31:3283-3289): 40 items, some with parts. The
@@ -58,7 +58,7 @@ def validation_sections(result: Result) -> list[Section]:
     Parameters
     ----------
     result
-        From `merge_sites`.
+        Result of `merge_sites`.
     """
     return [_answer(result), _failures(result), _subgroups(result), _plan(result)]
 
@@ -465,7 +465,7 @@ def checklist_sections(result: Result) -> list[Section]:
     Parameters
     ----------
     result
-        From `tumorlens.scale.validation.study.merge_sites`.
+        Result of `tumorlens.scale.validation.study.merge_sites`.
     """
     known = _facts(result)
     claim = [(item.number, item.topic) for item in CLAIM_2024]
@@ -612,13 +612,13 @@ def _from_strangers(result: Result) -> dict[str, str]:
         for name, site in result["sites"].items()
         if site["strangers"]
     }
-    found = {
+    statements = {
         "no patient and no copy of the model's training": "held_out",
         "patients who trained or tuned the model": "shares_patients",
     }
     named = {
         words: ", ".join(name for name, item in checked.items() if item[key])
-        for words, key in found.items()
+        for words, key in statements.items()
     }
     text = "; ".join(f"{words}: {sites}" for words, sites in named.items() if sites)
     return {"strangers": text} if text else {}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 from tumorlens.errors import InputError, OutputError
 from tumorlens.imaging.formats import display_name
@@ -18,6 +19,7 @@ from tumorlens.scale.archive.ledger import (
     RunFacts,
 )
 from tumorlens.scale.archive.parquet import (
+    CLASSES_FACT,
     MAPS_FOLDER,
     part_path,
     read_facts,
@@ -240,7 +242,7 @@ class ArchiveRun:
         Returns
         -------
         PartCounts
-            Of all parts, those that were done before among them.
+            Counts of all parts, those that were done before among them.
 
         Raises
         ------
@@ -267,7 +269,7 @@ class ArchiveRun:
                 raise OutputError(
                     f"{display_name(path)} cannot be written: {reason}."
                 ) from error
-        facts = {
+        facts: dict[str, Any] = {
             "part": result.number,
             "software": self._facts.software,
             "model": self._facts.model,
@@ -276,6 +278,8 @@ class ArchiveRun:
             "failed": counts.failed,
             "seconds": round(counts.seconds, 3),
         }
+        if self._facts.own_classes:
+            facts[CLASSES_FACT] = list(self._facts.own_classes)
         path = self._folder / part_path(result.number)
         write_part(result.table, path, self._ledger.state, facts)
         self._ledger.finish(result.number, counts)

@@ -93,7 +93,7 @@ class RunFacts:
     Parameters
     ----------
     sources
-        As the user gave them.
+        Sources as the user gave them.
     folder
         Where relative ones start.
     software
@@ -106,6 +106,9 @@ class RunFacts:
         Slices in one part, about.
     maps
         Whether maps are written.
+    own_classes
+        Classes of a user's own, in the model's order; none for the four. They are the
+        model's, so that they change with it alone.
     """
 
     sources: tuple[str, ...]
@@ -115,6 +118,7 @@ class RunFacts:
     operating_point: str
     part_size: int
     maps: bool
+    own_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ class PartTask:
     Parameters
     ----------
     number
-        Of the part, from 0.
+        Number of the part, from 0.
     units
         Files that are read together, in the order of the rows.
     """
@@ -302,12 +306,12 @@ class Ledger:
         self, source: int, files: Sequence[ListedFile]
     ) -> list[ListedFile]:
         """Leave out files whose headers were read before the run was interrupted."""
-        found = "SELECT 1 FROM files WHERE source = ? AND path = ?"
+        query = "SELECT 1 FROM files WHERE source = ? AND path = ?"
         return [
             file
             for file in files
             if not self._base.execute(
-                found, (source, os.fsencode(file.path))
+                query, (source, os.fsencode(file.path))
             ).fetchone()
         ]
 

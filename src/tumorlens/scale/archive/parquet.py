@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from tumorlens.errors import InputError, OutputError
 from tumorlens.imaging.formats import display_name
-from tumorlens.report.slice.document import CSV_COLUMNS
+from tumorlens.report.slice.document import csv_columns
+from tumorlens.taxonomy import CLASSES, ClassName
 
 SCHEMA = "tumorlens-archive/1"
 """Version of the columns, in the metadata of every file; it rises where one changes
@@ -24,20 +25,8 @@ MAPS_FOLDER = "_maps"
 """Readers of data sets pass over folders whose names start so."""
 
 _WHOLE = ("slice", "box_x0", "box_y0", "box_x1", "box_y1")
-_NUMBERS = ("domain_score", "ms", *(name for name in CSV_COLUMNS if name[:2] == "p_"))
-
-PREDICTION_FIELDS: tuple[pa.Field, ...] = tuple(
-    pa.field(
-        name,
-        pa.int32()
-        if name in _WHOLE
-        else pa.float64()
-        if name in _NUMBERS
-        else pa.string(),
-    )
-    for name in CSV_COLUMNS
-)
-"""The columns of `predict --csv`, in their order."""
+_NUMBERS = ("domain_score", "ms")
+_PROBABILITY = "p_"
 
 ACQUISITION_FIELDS: tuple[pa.Field, ...] = (
     pa.field("study", pa.string()),
@@ -57,7 +46,37 @@ RUN_FIELDS: tuple[pa.Field, ...] = (
 )
 """What judged the slice, and the start of its maps' names below `MAPS_FOLDER`."""
 
-ROW_SCHEMA = pa.schema([*PREDICTION_FIELDS, *ACQUISITION_FIELDS, *RUN_FIELDS])
+CLASSES_FACT = "classes"
+"""In a file's metadata, the names of a user's own classes; absent for the four."""
+
+
+def row_schema(classes: Sequence[ClassName] = CLASSES) -> pa.Schema:
+    """Return the columns of every file of a run.
+
+    Parameters
+    ----------
+    classes
+        The bundle's classes, in its order.
+
+    Returns
+    -------
+    pyarrow.Schema
+        The columns of `predict --csv` in their order, then `ACQUISITION_FIELDS` and
+        `RUN_FIELDS`.
+    """
+    predictions = [pa.field(name, _type_of(name)) for name in csv_columns(classes)]
+    return pa.schema([*predictions, *ACQUISITION_FIELDS, *RUN_FIELDS])
+
+
+def _type_of(column: str) -> pa.DataType:
+    if column in _WHOLE:
+        return pa.int32()
+    is_number = column in _NUMBERS or column.startswith(_PROBABILITY)
+    return pa.float64() if is_number else pa.string()
+
+
+ROW_SCHEMA = row_schema()
+"""The columns for the four classes."""
 
 _PARTS_IN_A_FOLDER = 1_000
 
@@ -72,22 +91,36 @@ def map_stem(number: int, row: int) -> str:
     return f"{number // _PARTS_IN_A_FOLDER:05d}/{number:08d}-{row:06d}"
 
 
-def table_of(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Turn rows into a table of `ROW_SCHEMA`; a missing column is empty."""
-    return pa.Table.from_pylist(list(rows), schema=ROW_SCHEMA)
+def table_of(
+    rows: Sequence[Mapping[str, Any]], schema: pa.Schema = ROW_SCHEMA
+) -> pa.Table:
+    """Turn rows into a table; a missing column is empty.
+
+    Parameters
+    ----------
+    rows
+        Values by column.
+    schema
+        From `row_schema`.
+    """
+    return pa.Table.from_pylist(list(rows), schema=schema)
 
 
-def prediction_cells(cells: Sequence[str]) -> dict[str, Any]:
+def prediction_cells(
+    cells: Sequence[str], schema: pa.Schema = ROW_SCHEMA
+) -> dict[str, Any]:
     """Turn a row of `predict --csv` into typed values, without changing them.
 
     Parameters
     ----------
     cells
-        From `csv_row`.
+        Cells of `csv_row`.
+    schema
+        Schema of `row_schema`, for the same classes.
     """
     return {
-        field.name: None if not cell else _typed(cell, field.type)
-        for field, cell in zip(PREDICTION_FIELDS, cells, strict=True)
+        schema.names[place]: None if not cell else _typed(cell, schema.types[place])
+        for place, cell in enumerate(cells)
     }
 
 
@@ -103,7 +136,7 @@ def write_part(table: pa.Table, path: Path, state: Path, facts: dict[str, Any]) 
     Parameters
     ----------
     table
-        Of `ROW_SCHEMA`.
+        Table of the schema `row_schema`.
     path
         Place of the file; replaced where it exists.
     state

@@ -1,4 +1,4 @@
-"""What every worker does: reads a part's files, judges their slices, makes its rows."""
+"""A worker: reads a part's files, judges their slices, makes its rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report.slice.document import csv_row
 from tumorlens.report.slice.overlay import map_pictures
 from tumorlens.scale.archive.ledger import PartCounts, PartTask
-from tumorlens.scale.archive.parquet import map_stem, prediction_cells, table_of
+from tumorlens.scale.archive.parquet import (
+    map_stem,
+    prediction_cells,
+    row_schema,
+    table_of,
+)
 from tumorlens.scale.archive.sources import (
     ArchiveFile,
     FileHeader,
@@ -77,7 +82,7 @@ class PartResult:
     Parameters
     ----------
     number
-        Of the part.
+        Number of the part.
     table
         Its rows, in the order of its files and their slices.
     maps
@@ -137,10 +142,12 @@ class PartWorker:
     ) -> None:
         # Of whatever machine: parts of an archive are judged alike.
         self._classifier = load_classifier(model, threads, precision=FLOAT32)
-        self._classifier.bundle.require_four_classes()
         self.operating_point = self._classifier.point(operating_point)
         self._maps = maps
         bundle = self._classifier.bundle
+        self.own_classes = tuple(map(str, bundle.classes * bundle.has_own_classes))
+        self._classes = bundle.classes
+        self._schema = row_schema(bundle.classes)
         self._model = f"{bundle.name} {bundle.version}"
 
     def model(self) -> str:
@@ -175,7 +182,7 @@ class PartWorker:
         failed = 0
         for result, acquisition in self._results(task):
             row = {
-                **prediction_cells(csv_row(result)),
+                **prediction_cells(csv_row(result, self._classes), self._schema),
                 **acquisition,
                 "model": self._model,
                 "operating_point": self.operating_point,
@@ -187,7 +194,8 @@ class PartWorker:
                     maps[f"{stem}.{kind}.png"] = picture
             rows.append(row)
         counts = PartCounts(len(rows) - failed, failed, time.perf_counter() - start)
-        return PartResult(task.number, table_of(rows), maps, counts)
+        table = table_of(rows, self._schema)
+        return PartResult(task.number, table, maps, counts)
 
     def _results(
         self, task: PartTask
@@ -317,7 +325,7 @@ def acquisition_of(header: Dataset) -> dict[str, Any]:
     Parameters
     ----------
     header
-        Of one slice.
+        Header of one slice.
 
     Returns
     -------

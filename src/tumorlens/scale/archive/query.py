@@ -14,8 +14,8 @@ import pyarrow.dataset as ds
 
 from tumorlens.errors import MissingFileError, SettingError
 from tumorlens.imaging.formats import display_name
-from tumorlens.scale.archive.parquet import ROW_SCHEMA, read_facts
-from tumorlens.taxonomy import Verdict
+from tumorlens.scale.archive.parquet import CLASSES_FACT, read_facts, row_schema
+from tumorlens.taxonomy import CLASSES, OwnClass, Verdict
 
 SCHEMA = "tumorlens-query/1"
 MEASURES = ("rows", "slices", "failed", "series", "mean_p_tumor", "max_p_tumor")
@@ -103,8 +103,9 @@ def query_archive(
     SettingError
         There is no such column, or a value does not fit it.
     """
-    _check_columns((*by, *where))
     dataset = _dataset(folder)
+    _check_columns((*by, *where), dataset.schema)
+    condition = _condition(where, min_p_tumor, dataset.schema)
     is_ok = pc.field("status") == _OK
     projection = {
         **{name: pc.field(name) for name in by},
@@ -115,7 +116,7 @@ def query_archive(
     }
     table = _grouped(
         dataset,
-        _condition(where, min_p_tumor),
+        condition,
         projection,
         by,
         [
@@ -148,7 +149,7 @@ class ArchiveOverview:
     totals
         ``rows``, ``slices``, ``failed`` and ``series``.
     counts
-        By each of `COUNTED_BY`, groups of that column and the decision.
+        Groups of a column and the decision, by each of `COUNTED_BY`.
     histogram
         Slices by the probability of any tumour, `HISTOGRAM_BINS` numbers; those that
         the model takes for no brain MRI are not in it.
@@ -196,7 +197,8 @@ def archive_overview(
         ).groups
         for name in COUNTED_BY
     }
-    dataset, condition = _dataset(folder), _condition(where, min_p_tumor)
+    dataset = _dataset(folder)
+    condition = _condition(where, min_p_tumor, dataset.schema)
     is_judged = pc.field("status") == _OK
     chosen = is_judged if condition is None else is_judged & condition
     series, left_out = _top_series(dataset, chosen, listed)
@@ -332,12 +334,12 @@ def _grouped(
     return acero.Declaration.from_sequence(steps).to_table()
 
 
-def _check_columns(names: Sequence[str]) -> None:
+def _check_columns(names: Sequence[str], schema: pa.Schema) -> None:
     for name in names:
-        if name not in ROW_SCHEMA.names:
+        if name not in schema.names:
             raise SettingError(
                 f"There is no column {name!r}.",
-                f"The columns are {', '.join(ROW_SCHEMA.names)}.",
+                f"The columns are {', '.join(schema.names)}.",
             )
 
 
@@ -354,12 +356,15 @@ def _dataset(folder: Path) -> ds.Dataset:
         raise MissingFileError(
             f"{name} holds no results.", "Give the --out of a `tumorlens batch`."
         )
-    read_facts(files[0])
-    return ds.dataset([str(file) for file in files], schema=ROW_SCHEMA)
+    # A run has one model, so all its files have the columns of the first.
+    own = tuple(map(OwnClass, read_facts(files[0]).get(CLASSES_FACT, ())))
+    return ds.dataset([str(file) for file in files], schema=row_schema(own or CLASSES))
 
 
-def _condition(where: Mapping[str, str], min_p_tumor: float | None) -> Any:  # noqa: ANN401
-    conditions = [_is_value(name, value) for name, value in where.items()]
+def _condition(
+    where: Mapping[str, str], min_p_tumor: float | None, schema: pa.Schema
+) -> Any:  # noqa: ANN401 - pyarrow's own expression
+    conditions = [_is_value(schema.field(name), value) for name, value in where.items()]
     if min_p_tumor is not None:
         conditions += [
             pc.field("p_tumor") >= float(min_p_tumor),
@@ -371,15 +376,15 @@ def _condition(where: Mapping[str, str], min_p_tumor: float | None) -> Any:  # n
     return condition
 
 
-def _is_value(name: str, value: str) -> Any:  # noqa: ANN401 - pyarrow's own expression
-    column = pc.field(name)
+def _is_value(field: pa.Field, value: str) -> Any:  # noqa: ANN401 - pyarrow's own
+    column = pc.field(field.name)
     if not value:
         return column.is_null()
     try:
-        return column == pa.scalar(value).cast(ROW_SCHEMA.field(name).type)
+        return column == pa.scalar(value).cast(field.type)
     except pa.ArrowInvalid as error:
         raise SettingError(
-            f"{value!r} is no value of the column {name}.", "Give a number."
+            f"{value!r} is no value of the column {field.name}.", "Give a number."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Where an archive's files lie, and what the start of each says.
+"""Sources of an archive: where its files lie, and what the start of each says.
 
 Files come from folders, manifests and object stores. The start of one tells its format,
 its series, and how many slices it holds.
@@ -27,6 +27,7 @@ from tumorlens.errors import (
     SourceDownError,
     UnreadableFileError,
 )
+from tumorlens.imaging.bids import reason_aside
 from tumorlens.imaging.dicom.header import (
     parse,
     quiet,
@@ -42,6 +43,7 @@ from tumorlens.imaging.formats import (
     is_raster,
 )
 from tumorlens.imaging.limits import check_file_size
+from tumorlens.imaging.readers.detached import data_file_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +129,7 @@ def archive_file(source: Source, path: str) -> ArchiveFile:
     source
         The place that lists it.
     path
-        As in `ListedFile`.
+        Path, as in `ListedFile`.
     """
     if not path:
         return ArchiveFile(source.base, display_name(source.given))
@@ -175,7 +177,7 @@ def list_files(given: str) -> Iterator[ListedFile]:
     Parameters
     ----------
     given
-        As for `open_source`.
+        Source, as `open_source` takes it.
 
     Raises
     ------
@@ -324,7 +326,7 @@ def read_head(file: ArchiveFile) -> tuple[bytes, int]:
     Raises
     ------
     InputError, SourceDownError
-        As for `read_file`.
+        Where `read_file` raises them.
     """
     if is_url(file.location):
         store, path = _store(file.location)
@@ -405,7 +407,7 @@ def _patiently(url: str, ask: Callable[[], _Answer]) -> _Answer:
     Raises
     ------
     FileNotFoundError, PermissionError
-        That is its answer.
+        Where that is its answer.
     SourceDownError
         It gives none: a fault of the network must not become a file's row.
     """
@@ -446,9 +448,10 @@ class FileHeader:
     Parameters
     ----------
     is_picture
-        Whether it is to be judged: false for a file of a folder that is no picture.
+        Whether it is to be judged: false for a file of a folder that is no picture, or
+        by its name a mask or a map.
     size
-        In bytes; 0 where it cannot be read.
+        Size in bytes; 0 where it cannot be read.
     slices
         Number of slices, as far as its start tells.
     series
@@ -471,7 +474,7 @@ def read_headers(
     files
         Paths or URLs.
     asked_for
-        For each whether the user named it.
+        Whether the user named each.
 
     Raises
     ------
@@ -483,6 +486,9 @@ def read_headers(
 
 
 def _read_header(file: ArchiveFile, asked_for: bool) -> FileHeader:
+    name = file.location.rpartition("/")[2]
+    if not asked_for and reason_aside(name):
+        return FileHeader(False)
     try:
         head, size = read_head(file)
         if is_dicom(head) and not is_dicomdir(head):
@@ -493,11 +499,14 @@ def _read_header(file: ArchiveFile, asked_for: bool) -> FileHeader:
     except InputError:
         # Judging reads it again, and says in its row what is wrong.
         return FileHeader(True)
-    name = file.location.lower()
+    ending = name.lower()
     is_picture = (
-        name.endswith(_ENDINGS) or format_of(head) is not None or is_archive(head)
+        ending.endswith(_ENDINGS)
+        or format_of(head) is not None
+        or is_archive(head)
+        or bool(data_file_names(head, name))
     ) and not is_dicomdir(head)
-    is_several = is_picture and not (is_raster(head) or name.endswith(_PICTURES))
+    is_several = is_picture and not (is_raster(head) or ending.endswith(_PICTURES))
     slices = _SLICES_OF_A_VOLUME if is_several else 1
     return FileHeader(asked_for or is_picture, size, slices)
 

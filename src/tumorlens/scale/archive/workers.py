@@ -1,4 +1,4 @@
-"""Who does the work of a run: this process, or actors on a Ray cluster.
+"""Workers of a run: this process, or actors on a Ray cluster.
 
 Either gives the same rows: a part is complete in itself, and its worker knows nothing
 else. Results go to the process that started the run, which alone writes.
@@ -83,9 +83,9 @@ class RayWorkers:
     count
         Number of workers; None for as many as the cluster's processors allow.
     threads
-        Of one worker, which are also the processors that it asks for.
+        Threads of one worker, which are also the processors that it asks for.
     model, operating_point, maps
-        As for `PartWorker`.
+        Values that `PartWorker` takes.
 
     Raises
     ------
@@ -181,7 +181,7 @@ class RayWorkers:
         Parameters
         ----------
         model
-            From `PartWorker.model`.
+            Model that `PartWorker.model` names.
 
         Raises
         ------

@@ -100,7 +100,7 @@ def hash_records(records: Sequence[Record], key: bytes, threads: int = 2) -> Sit
     key
         The secret of the sites.
     threads
-        That read pictures.
+        Number of threads that read pictures.
     """
     prints, _ = take_fingerprints(records, threads=threads)
     there = [
@@ -236,22 +236,22 @@ def _compared(
 
 def _near(these: SiteHashes, those: SiteHashes) -> NDArray[np.bool_]:
     """Tell which of these share pieces enough with any of those, shape (N,)."""
-    found = np.zeros(len(these.pixels), bool)
+    is_near = np.zeros(len(these.pixels), bool)
     there = those.pixels != _NOTHING
     for view in range(2):
         as_it_is = those.pieces[there, view, 0]
         for side in range(2):
-            for start in range(0, len(found), _ROWS_AT_A_TIME):
+            for start in range(0, len(is_near), _ROWS_AT_A_TIME):
                 part = slice(start, start + _ROWS_AT_A_TIME)
                 mine = these.pieces[part, view, side]
                 shared = (mine[:, None, :] == as_it_is).sum(axis=2)
-                found[part] |= (shared >= SHARED_PIECES).any(axis=1)
-    return found & (these.pixels != _NOTHING)
+                is_near[part] |= (shared >= SHARED_PIECES).any(axis=1)
+    return is_near & (these.pixels != _NOTHING)
 
 
 def rows_to_leave_out(copies: Sequence[SharedCopies]) -> dict[str, list[int]]:
     """Say which rows each site leaves out: the first by name keeps a copy."""
-    found: dict[str, set[int]] = {}
+    rows_by_site: dict[str, set[int]] = {}
     for pair in copies:
-        found.setdefault(pair.second, set()).update(pair.near, pair.patients)
-    return {name: sorted(rows) for name, rows in found.items() if rows}
+        rows_by_site.setdefault(pair.second, set()).update(pair.near, pair.patients)
+    return {name: sorted(rows) for name, rows in rows_by_site.items() if rows}

@@ -68,7 +68,10 @@ SITE, MANIFEST, FOLDER, AUDIT_KEY, MAX_EPSILON = (
 )
 """What a site is told of itself, in Flower's node configuration."""
 
-_SECONDS_TO_START = 120.0
+_ALL_ADDRESSES = ("0.0.0.0", "::", "[::]")
+_LOOPBACK = "127.0.0.1"
+
+_SECONDS_TO_START = 300.0
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 30.0
 _MAKE_KEY = "Make one: ssh-keygen -t ecdsa -b 384 -N '' -f KEY"
 _LOG = "superlink.log"
@@ -122,6 +125,56 @@ class Address:
         """Write it as it is read."""
         return f"{self.host}:{self.port}"
 
+    def from_here(self) -> Address:
+        """Say where Flower's own processes on this machine reach a server."""
+        everywhere = self.host in _ALL_ADDRESSES
+        return Address(_LOOPBACK, self.port) if everywhere else self
+
+
+def check_certificate(certificate: Path, host: str) -> None:
+    """Make sure that a server's certificate names a host.
+
+    Flower's own processes beside the server come over TLS, too, and take no certificate
+    that does not name the address which they call.
+
+    Parameters
+    ----------
+    certificate
+        PEM.
+    host
+        Name or number.
+
+    Raises
+    ------
+    SettingError
+        It is no certificate, or does not name the host.
+    """
+    from cryptography import x509
+
+    try:
+        x509_certificate = x509.load_pem_x509_certificate(certificate.read_bytes())
+        names = x509_certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except x509.ExtensionNotFound:
+        named: list[str] = []
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"{certificate} is no certificate: {error}.", "Give one in PEM."
+        ) from error
+    else:
+        numbers = names.value.get_values_for_type(x509.IPAddress)
+        named = [*map(str, numbers), *names.value.get_values_for_type(x509.DNSName)]
+    # A pattern stands for one part of a name.
+    pattern = f"*.{host.partition('.')[2]}"
+    if host not in named and pattern not in named:
+        raise SettingError(
+            f"{certificate} names {', '.join(named) or 'no address'}, and Flower's own "
+            f"processes here call {host}.",
+            "Make one whose subjectAltName has both, such as "
+            "DNS:federation.example.org,IP:127.0.0.1.",
+        )
+
 
 class SuperLink:
     """Flower's server process, and the one run that it is started for.
@@ -153,6 +206,9 @@ class SuperLink:
             )
         self._folder = folder
         self._address = address
+        self._reached = address.from_here()
+        if tls is not None:
+            check_certificate(tls.certificate, self._reached.host)
         self._tls = tls
         self._sites = sites
         self._home = folder / "flower"
@@ -182,9 +238,13 @@ class SuperLink:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=self._environment()
             )
-        self._wait_until_it_answers()
-        for name, key in self._sites.items():
-            self._register(name, key)
+        try:
+            self._wait_until_it_answers()
+            for name, key in self._sites.items():
+                self._register(name, key)
+        except BaseException:
+            stop_process(self._process)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -263,7 +323,7 @@ class SuperLink:
                     "and key fit?",
                 )
             try:
-                reached = (self._address.host, self._address.port)
+                reached = (self._reached.host, self._reached.port)
                 socket.create_connection(reached, 1.0).close()
             except OSError:
                 time.sleep(0.2)
@@ -304,7 +364,7 @@ class SuperLink:
         else:
             authority = json.dumps(str(self._tls.authority.absolute()))
             security = f"root-certificates = {authority}"
-        connection = _CONNECTION.format(address=self._address, security=security)
+        connection = _CONNECTION.format(address=self._reached, security=security)
         (self._home / "config.toml").write_text(connection, encoding="utf-8")
 
     def _environment(self) -> dict[str, str]:
@@ -429,10 +489,10 @@ def _check_key(key: Path | None) -> None:
     from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
     try:
-        found = load_ssh_private_key(key.read_bytes(), None)
+        private_key = load_ssh_private_key(key.read_bytes(), None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise SettingError(f"{key} is no key: {error}.", _MAKE_KEY) from error
-    if not isinstance(found, EllipticCurvePrivateKey):
+    if not isinstance(private_key, EllipticCurvePrivateKey):
         raise SettingError(f"{key} is a key of another kind.", _MAKE_KEY)
 
 
@@ -455,13 +515,13 @@ def flower_command(name: str) -> str:
         It is not there.
     """
     beside = Path(sys.executable).parent / name
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is None:
+    command = str(beside) if beside.exists() else shutil.which(name)
+    if command is None:
         raise SettingError(
             f"Flower's command {name} is not there.",
             "Run: pip install 'tumorlens[federated]'",
         )
-    return found
+    return command
 
 
 def flower_environment(home: Path) -> dict[str, str]:
@@ -505,14 +565,14 @@ def check_sites(texts: Sequence[str], files: str) -> dict[str, Path]:
     SettingError
         One is of another form, a name stands twice, or a file is not there.
     """
-    found: dict[str, Path] = {}
+    path_by_name: dict[str, Path] = {}
     for text in texts:
         name, separator, file = text.partition("=")
         if not (name and separator and file):
             raise SettingError(f"A site is given as '{text}'.", f"Write NAME={files}.")
-        if name in found:
+        if name in path_by_name:
             raise SettingError(f"Two sites are called '{name}'.", "Name them apart.")
         if not Path(file).exists():
             raise SettingError(f"There is no {files} at {file}.", "Check the path.")
-        found[name] = Path(file)
-    return found
+        path_by_name[name] = Path(file)
+    return path_by_name

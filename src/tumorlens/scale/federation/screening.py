@@ -1,4 +1,4 @@
-"""What a server checks of the weights that sites send, before it averages them.
+"""Screening of the weights that sites send, before the server averages them.
 
 A site that sends no numbers, or another network, is left out of the round; one whose
 update is far larger than the others' is scaled down. Both are named.
@@ -28,7 +28,7 @@ class Update:
     Parameters
     ----------
     arrays
-        By layer and name.
+        Weights by layer and name.
     weight
         How much it counts in the mean: its patients.
     """

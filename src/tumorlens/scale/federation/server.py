@@ -71,7 +71,7 @@ class Round:
     Parameters
     ----------
     number
-        From 1.
+        Number of the round, from 1.
     sites
         What each site whose weights were used says of its round.
     problems
@@ -227,13 +227,13 @@ class FederationServer:
         asked = {
             item.metadata.message_id: item.metadata.dst_node_id for item in messages
         }
-        found = {}
+        reply_by_site = {}
         for reply in replies:
             node = reply.metadata.src_node_id
             if node not in names:
                 node = asked.get(reply.metadata.reply_to_message_id, node)
-            found[names.get(node, "unknown")] = reply
-        return found
+            reply_by_site[names.get(node, "unknown")] = reply
+        return reply_by_site
 
     def _config(self, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - scalars
         return {"plan": self.plan.to_json(), "digest": self._digest, **more}
@@ -251,9 +251,9 @@ class FederationServer:
                     "Give it the sites' --audit-key, or leave --audit out.",
                 )
             hashes[name] = SiteHashes(**from_record(reply.content[ARRAYS]))
-        found = compare_hashes(hashes)
-        self.copies = [pair.counts() for pair in found]
-        left_out = rows_to_leave_out(found)
+        shared_copies = compare_hashes(hashes)
+        self.copies = [pair.counts() for pair in shared_copies]
+        left_out = rows_to_leave_out(shared_copies)
         for name, rows in left_out.items():
             self._say(f"{name} leaves {len(rows)} pictures to other sites.")
         orders = {

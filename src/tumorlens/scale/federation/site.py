@@ -345,6 +345,27 @@ class Site:
             self._samples[key] = loaded
         return self._samples[key]
 
+    def judged_samples(self, split: str, training: TrainingConfig) -> list[Sample]:
+        """Give those of `samples` that show one of the four classes.
+
+        Raises
+        ------
+        DatasetError
+            There is none: other lesions teach a network that knows them, and are not
+            counted.
+        """
+        judged = [
+            item
+            for item in self.samples(split, training)
+            if item.record.label is not None
+        ]
+        if not judged:
+            raise DatasetError(
+                f"{self.name} has no slice of the four classes in the split '{split}'.",
+                "Other lesions are not counted.",
+            )
+        return judged
+
     def train(
         self,
         plan: FederationPlan,
@@ -359,7 +380,7 @@ class Site:
         plan
             Choices of the federation.
         round_number
-            From 1.
+            Number of the round, from 1.
         arrays
             The server's weights.
         digest
@@ -436,7 +457,7 @@ class Site:
         self, plan: FederationPlan, network: _Network, split: str
     ) -> dict[str, Any] | None:
         try:
-            samples = self.samples(split, plan.training)
+            samples = self.judged_samples(split, plan.training)
             return site_counts(
                 scored_by_network(network.model, samples, plan.training.size),
                 {

@@ -1,4 +1,4 @@
-"""What a site says of its labelled slices: counts, sums and bins, merged by a server.
+"""Counts, sums and bins of a site's labelled slices, merged by a server.
 
 A merged share is that of the pooled slices, to rounding: a site sends its sums. So is
 the calibration error, unless a site pours small bins together; an area under a curve
@@ -381,7 +381,7 @@ def _merged(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     classes = {
         unit: _class_figures(everything[unit]) for unit in ("by_slice", "by_patient")
     }
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "slices": everything["slices"],
         "patients": everything["patients"],
         "accuracy": classes["by_slice"]["accuracy"],
@@ -431,7 +431,7 @@ def _merged(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             }
             for name in _MAPS
         }
-        found |= {
+        figures |= {
             **maps["evidence"],
             "outlined_slices": everything["outlined_slices"],
             "localisation": maps,
@@ -445,7 +445,7 @@ def _merged(sites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         name: _part_figures(as_part(counts["all"])) for name, counts in sites.items()
     }
     by_source = subgroups.pop("source", {})
-    return found | {
+    return figures | {
         "by_source": by_source,
         "subgroups": {kind: parts for kind, parts in subgroups.items() if parts},
         "withheld": {
@@ -504,7 +504,7 @@ def _merged_parts(groups: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
 
 
 def _part_figures(part: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "slices": part["slices"],
         "patients": part["patients"],
         **{key: ratio_figure(part["ratios"].get(key)) for key in _PARTS},
@@ -513,7 +513,7 @@ def _part_figures(part: Mapping[str, Any]) -> dict[str, Any]:
             part["reliability"], part["slices"] / part["patients"]
         ),
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in figures.items() if value is not None}
 
 
 def ratio_figure(sums: Sequence[float] | None, share: bool = True) -> Figure | None:

@@ -1,4 +1,4 @@
-"""What a federation is worth: beside all data in one place, and beside each site alone.
+"""A federation beside all data in one place, and beside each site alone.
 
 Every arm is a federation, run by the same code: centralised is one of a single site
 that holds all rows and takes all sites' steps, alone is one of that site. An arm that
@@ -91,7 +91,10 @@ def split_by(
     for name, own in sorted(rows.items()):
         patients = len({row.group for row in own if row.split == "train"})
         if patients < _FEWEST_PATIENTS:
-            say(f"{name} is left out: it has {patients} patients to train on.")
+            say(
+                f"{name} is left out: it has {patients} of the {_FEWEST_PATIENTS} "
+                "patients that a site trains on at least."
+            )
             continue
         path = folder / name / "manifest.csv"
         if not path.exists():
@@ -158,11 +161,7 @@ def run_study(
     if weights is not None:
         for arm in arms:
             check_first_weights(arm.plan, weights)
-    # A site without any shows before days of training.
-    kept_aside = {
-        name: Site(name, path, folder / "scored" / name).samples("test", plan.training)
-        for name, path in manifests.items()
-    }
+    kept_aside = kept_aside_samples(manifests, plan, folder, say)
     for number, arm in enumerate(arms, start=1):
         home = folder / "arms" / arm.name
         if (home / WEIGHTS).exists():
@@ -187,8 +186,8 @@ def run_study(
             }
             for arm in arms
         },
-        "beside_centralised": _differences(scores, list(manifests)),
-        "above_mean_alone": _above_alone(scores, list(manifests)),
+        "beside_centralised": _differences(scores, list(kept_aside)),
+        "above_mean_alone": _above_alone(scores, list(kept_aside), list(manifests)),
     }
     page = render_evaluation(
         "What federation is worth",
@@ -198,6 +197,46 @@ def run_study(
     write_report(result, page, folder / "study")
     say(f"Page and figures written to {folder / 'study'}.")
     return result
+
+
+def kept_aside_samples(
+    manifests: Mapping[str, Path],
+    plan: FederationPlan,
+    folder: Path,
+    say: Callable[[str], None],
+) -> dict[str, list[Sample]]:
+    """Read what every arm is judged on, before days of training.
+
+    Parameters
+    ----------
+    manifests, plan, folder, say
+        The same as of `run_study`.
+
+    Returns
+    -------
+    dict
+        Slices of the four classes in the split ``test``, by the site's name. A site
+        that has other lesions alone trains and is not in it.
+
+    Raises
+    ------
+    DatasetError
+        A site keeps nobody aside, or no site has a slice of the four classes there.
+    """
+    test_samples = {}
+    for name, path in manifests.items():
+        site = Site(name, path, folder / "scored" / name, say=say)
+        site.samples("test", plan.training)
+        try:
+            test_samples[name] = site.judged_samples("test", plan.training)
+        except DatasetError as error:
+            say(f"{error.message} It trains, and judges no arm.")
+    if not test_samples:
+        raise DatasetError(
+            "No site has a slice of the four classes in the split 'test'.",
+            "Run `tumorlens data split` on the manifest.",
+        )
+    return test_samples
 
 
 def _arms(
@@ -258,12 +297,12 @@ def _scores(
     """Score every site's patients that were kept aside, by the arm's network."""
     home = folder / "arms" / arm.name
     model = first_model(arm.plan.training, arm.plan.batch_norm)
-    found = {}
+    scores = {}
     for name, samples in kept_aside.items():
         own = home / "sites" / name / FINAL_WEIGHTS
         load_weights(model, own if own.exists() else home / WEIGHTS)
-        found[name] = scored_by_network(model, samples, arm.plan.training.size)
-    return found
+        scores[name] = scored_by_network(model, samples, arm.plan.training.size)
+    return scores
 
 
 def _right(scored: ScoredSlices) -> NDArray[np.float64]:
@@ -296,34 +335,36 @@ def _differences(
 ) -> dict[str, Any]:
     """Accuracy of each arm less the centralised one's, in paired draws of patients."""
     base = ScoredSlices.concatenate([scores[CENTRALISED][name] for name in sites])
-    found = {}
+    differences = {}
     for arm, own in scores.items():
         if arm == CENTRALISED:
             continue
         these = ScoredSlices.concatenate([own[name] for name in sites])
         difference = figure(_mean_draws(base.groups, _right(these) - _right(base)))
-        found[arm] = {
+        differences[arm] = {
             "difference": difference,
             "within_margin": difference is not None and difference["value"] >= -MARGIN,
         }
-    return found
+    return differences
 
 
 def _above_alone(
-    scores: Mapping[str, Mapping[str, ScoredSlices]], sites: Sequence[str]
+    scores: Mapping[str, Mapping[str, ScoredSlices]],
+    sites: Sequence[str],
+    trained: Sequence[str],
 ) -> dict[str, Any]:
     """Accuracy of the federated arm less the mean site's alone, on every site."""
-    alone = [f"{ALONE}-{name}" for name in sites]
-    found = {}
+    alone = [f"{ALONE}-{name}" for name in trained]
+    advantages = {}
     for name in sites:
         own = scores[FEDERATED][name]
         mean = np.mean([_right(scores[arm][name]) for arm in alone], axis=0)
         difference = figure(_mean_draws(own.groups, _right(own) - mean))
-        found[name] = {
+        advantages[name] = {
             "difference": difference,
             "above": difference is not None and difference["value"] > 0.0,
         }
-    return found
+    return advantages
 
 
 def _cost(home: Path) -> dict[str, Any]:

@@ -105,15 +105,15 @@ class Protocol:
     Parameters
     ----------
     sha256
-        Of the file, in hex.
+        SHA-256 of the file, in hex.
     title
-        Of the study.
+        Title of the study.
     sites
         Names of those that take part.
     split
         Rows of each site's manifest that are judged.
     operating_point
-        At which decisions are made.
+        Operating point at which decisions are made.
     reference_standard
         How it is known what a slice shows, in words.
     model_digest

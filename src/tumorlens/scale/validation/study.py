@@ -69,7 +69,7 @@ def adjusted_p_values(
     Parameters
     ----------
     p_values
-        In the order of the protocol; None where nothing could be tested, which counts
+        Values in the protocol's order; None where nothing could be tested, which counts
         as a test that failed.
     method
         ``holm`` (1979) and ``bonferroni`` for any order; ``sequence`` tests each only
@@ -79,7 +79,7 @@ def adjusted_p_values(
     Returns
     -------
     list
-        To be compared with the error as it stands, in the same order.
+        Values to be compared with the error as it stands, in the same order.
     """
     count = len(p_values)
     filled = [1.0 if p is None else p for p in p_values]
@@ -176,16 +176,18 @@ def _sums_by_kind(
                 counts["groups"].get(kind, {"parts": {}})["parts"].items()
             )
         ]
-    found: dict[str, dict[str, dict[str, Sums]]] = {}
+    sums_by_endpoint: dict[str, dict[str, dict[str, Sums]]] = {}
     for kind, parts in parts_by_kind.items():
-        found[kind] = {endpoint: {} for endpoint in protocol.subgroups.endpoints}
-        for endpoint, by_name in found[kind].items():
+        sums_by_endpoint[kind] = {
+            endpoint: {} for endpoint in protocol.subgroups.endpoints
+        }
+        for endpoint, by_name in sums_by_endpoint[kind].items():
             for name, part in parts:
                 sums = part["ratios"].get(RATIOS[endpoint])
                 if sums is not None:
                     before = by_name.get(name, [0.0] * len(sums))
                     by_name[name] = _added([before, sums])
-    return found
+    return sums_by_endpoint
 
 
 def _added(rows: Sequence[Sums]) -> Sums:
@@ -196,26 +198,26 @@ def _compared(parts: Mapping[str, Sums], name: str) -> dict[str, Any]:
     figure = ratio_figure(parts[name])
     others = [sums for other, sums in parts.items() if other != name]
     rest = ratio_figure(_added(others)) if others else None
-    found: dict[str, Any] = {
+    comparison: dict[str, Any] = {
         "figure": figure,
         "patients": round(parts[name][0]),
         "difference": None,
         "p": None,
     }
     if figure is None or rest is None:
-        return found
+        return comparison
     value = figure["value"] - rest["value"]
     # Patients in several subgroups, as of planes, make this too wide, never too narrow:
     # figures of the same patients rise and fall together.
     error = (_error(figure) ** 2 + _error(rest) ** 2) ** 0.5
     if error > 0.0:
-        found["difference"] = {
+        comparison["difference"] = {
             "value": value,
             "low": max(-1.0, value - _Z * error),
             "high": min(1.0, value + _Z * error),
         }
-        found["p"] = 2.0 * (1.0 - NormalDist().cdf(abs(value) / error))
-    return found
+        comparison["p"] = 2.0 * (1.0 - NormalDist().cdf(abs(value) / error))
+    return comparison
 
 
 def _error(figure: Figure) -> float:
@@ -346,16 +348,16 @@ def _joined(records: Sequence[Record], table: Path) -> list[Record]:
     by_patient = {row["patient"].strip(): row for row in rows}
     if len(by_patient) < len(rows):
         raise DatasetError(f"{table} lists a patient twice.", "Keep one row of each.")
-    joined, found = [], 0
+    joined, matches = [], 0
     for record in records:
         # Manifests of several sets put the set's name before a patient's.
         row = by_patient.get(record.patient) or by_patient.get(
             record.patient.partition(":")[2]
         )
-        found += row is not None
+        matches += row is not None
         facts = {key: text for key, text in (row or {}).items() if key != "patient"}
         joined.append(replace(record, extra={**record.extra, **facts}))
-    if not found:
+    if not matches:
         raise DatasetError(
             f"{table} names none of the manifest's patients.",
             "Write them as the manifest's column 'patient' does.",
@@ -569,14 +571,14 @@ def _deviations(
     documents: Sequence[Mapping[str, Any]],
     metrics: Mapping[str, Any],
 ) -> list[str]:
-    found = []
+    deviations = []
     names = {str(item["site"]) for item in documents}
-    found += [
+    deviations += [
         f"The site {name} has sent nothing."
         for name in protocol.sites
         if name not in names
     ]
-    found += [
+    deviations += [
         f"The site {item['site']} counted by another protocol "
         f"({str(item['protocol_sha256'])[:12]}), and is left out."
         for item in documents
@@ -584,60 +586,60 @@ def _deviations(
     ]
     models = {str(item["model"]["digest"]) for item in documents}
     if len(models) > 1:
-        found.append(f"The sites used {len(models)} different models.")
+        deviations.append(f"The sites used {len(models)} different models.")
     versions = {str(item["software"]) for item in documents}
     if len(versions) > 1:
-        found.append(f"The sites used versions {', '.join(sorted(versions))}.")
+        deviations.append(f"The sites used versions {', '.join(sorted(versions))}.")
     patients = _counted_patients(protocol.primary, metrics)
     if patients < protocol.patients:
-        found.append(
+        deviations.append(
             f"{patients} patients count for the primary endpoint; {protocol.patients} "
             "were planned."
         )
     if protocol.patients < protocol.needed_patients:
-        found.append(
+        deviations.append(
             f"{protocol.patients} patients were planned; a power of "
             f"{protocol.power:g} needs {protocol.needed_patients}."
         )
     for name, withheld in metrics["withheld"].items():
         if withheld["classes"]:
             classes = ", ".join(withheld["classes"])
-            found.append(f"The site {name} has too few patients of: {classes}.")
-    found += [
+            deviations.append(f"The site {name} has too few patients of: {classes}.")
+    deviations += [
         f"No site has enough patients in any group of '{kind}'."
         for kind in protocol.groups
         if not (
             metrics["by_source"] if kind == "source" else kind in metrics["subgroups"]
         )
     ]
-    return found + _doubts(documents)
+    return deviations + _doubts(documents)
 
 
 def _doubts(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name what makes a site's figures say less than a protocol takes for granted."""
-    found: list[str] = []
+    doubts: list[str] = []
     by_manifest: dict[object, str] = {}
     for item in documents:
         name, checked = str(item["site"]), item.get("strangers") or {}
         if checked.get("shares_patients"):
-            found.append(
+            doubts.append(
                 f"Patients of the site {name} trained or tuned the model: its figures "
                 "are not of strangers."
             )
         elif checked.get("has_copies"):
-            found.append(
+            doubts.append(
                 f"Pictures of the site {name} are copies of the model's training ones."
             )
         unread = item["excluded"].get(UNREADABLE)
         if unread:
-            found.append(f"{unread} slices of the site {name} could not be read.")
+            doubts.append(f"{unread} slices of the site {name} could not be read.")
         digest = item.get("manifest_sha256")
         if digest is not None and digest in by_manifest:
-            found.append(
+            doubts.append(
                 f"The sites {by_manifest[digest]} and {name} sent one data set."
             )
         by_manifest.setdefault(digest, name)
-    return found
+    return doubts
 
 
 def _endpoints(protocol: Protocol, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

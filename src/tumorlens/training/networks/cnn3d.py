@@ -81,7 +81,7 @@ def build(
 
     # --- Volume head ---
     embedding = layers.GlobalAveragePooling3D(name="embedding")(x)
-    logits = layers.Dense(len(CLASSES), name="logits")(
+    logits = layers.Dense(len(CLASSES), name="logits", dtype="float32")(
         layers.Dropout(dropout, name="dropout")(embedding)
     )
 
@@ -92,7 +92,7 @@ def build(
     joined = layers.ReLU(name="evidence_relu")(
         layers.Add(name="evidence_add")([detail, doubled])
     )
-    evidence = layers.Conv3D(len(CLASSES), 1, name="evidence")(joined)
+    evidence = layers.Conv3D(len(CLASSES), 1, name="evidence", dtype="float32")(joined)
 
     # --- Model ---
     return keras.Model(pixels, {"logits": logits, "evidence": evidence}, name="cnn3d")

@@ -132,21 +132,20 @@ def build(
     # --- Slice head ---
     embedding = layers.GlobalAveragePooling2D(name="embedding")(top)
     dropped = layers.Dropout(dropout, name="dropout")(embedding)
-    logits = layers.Dense(len(findings), name="logits")(dropped)
+    logits = layers.Dense(len(findings), name="logits", dtype="float32")(dropped)
 
     # --- Evidence head ---
     joined = layers.Conv2D(evidence_filters, 1, name="evidence_context")(top)
     for finer, stride in ((stride16, 16), (stride8, 8)):
         joined = _joined(joined, finer, f"evidence{stride}")
-    evidence = layers.Conv2D(len(findings), 1, name="evidence")(joined)
+    evidence = layers.Conv2D(len(findings), 1, name="evidence", dtype="float32")(joined)
     outputs = {"logits": logits, "evidence": evidence}
 
     # --- Sequence head ---
     if sequences:
-        outputs["sequence"] = layers.Dense(sequences, name="sequence")(embedding)
-        outputs["strongest"] = StrongestCells(STRONGEST_CELLS, name="strongest")(
-            evidence
-        )
+        named = layers.Dense(sequences, name="sequence", dtype="float32")
+        strongest = StrongestCells(STRONGEST_CELLS, name="strongest", dtype="float32")
+        outputs |= {"sequence": named(embedding), "strongest": strongest(evidence)}
 
     # --- Model ---
     return keras.Model(pixels, outputs, name=name)

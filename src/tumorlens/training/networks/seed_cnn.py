@@ -65,7 +65,7 @@ def build(
 
     # --- Slice head ---
     embedding = layers.GlobalAveragePooling2D(name="embedding")(x)
-    logits = layers.Dense(len(findings), name="logits")(
+    logits = layers.Dense(len(findings), name="logits", dtype="float32")(
         layers.Dropout(dropout, name="dropout")(embedding)
     )
 

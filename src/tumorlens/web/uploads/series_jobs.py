@@ -11,6 +11,7 @@ import os
 import secrets
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +42,7 @@ from tumorlens.jobs.database import Job, JobState
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.jobs.queue import JobLostError, Progress, Worker
 from tumorlens.operations.drift import observe_series, reference_rates
+from tumorlens.operations.logs import log_name
 from tumorlens.operations.metrics import Metrics
 from tumorlens.report.series.document import series_to_json, write_evidence
 from tumorlens.report.series.pdf import SeriesEntry, render_series_pdf, series_entry
@@ -190,6 +192,16 @@ class SeriesJobs:
         counts = self._store.queue.count(Kind.SCAN)
         return counts.get((STAGE, JobState.WAITING), 0)
 
+    def oldest_seconds(self) -> float:
+        """Tell for how long the oldest study waits; 0 for none.
+
+        Raises
+        ------
+        OutputError
+            The database cannot be read.
+        """
+        return self._store.queue.oldest_seconds(Kind.SCAN, STAGE)
+
     def _next(self) -> bool:
         job = self._store.queue.claim(STAGE, f"{self._name} all")
         if job is not None:
@@ -208,9 +220,24 @@ class SeriesJobs:
 
     def _run(self, job: Job, too_large: int | None = None) -> None:
         """Judge a study; put it back where it has so many slices or more."""
+        began = time.monotonic()
+        if not job.attempts:
+            waited = max(0.0, time.time() - job.created)
+            self._metrics.stage_seconds.labels("series", "wait").observe(waited)
+        outcome = self._finish(job, too_large)
+        fields = {
+            "job": log_name(job.id),
+            "outcome": outcome,
+            "duration": round(time.monotonic() - began, 4),
+        }
+        logger.info("series", extra={"fields": fields})
+
+    def _finish(self, job: Job, too_large: int | None) -> State:
+        """Judge a study as far as that goes, and say what has become of it."""
         try:
             job = self._store.save(job, step=State.READING)
-            study = _read(self._store.sent_files(job), job.document["label"])
+            with self._metrics.time_stage("series", "read"):
+                study = _read(self._store.sent_files(job), job.document["label"])
             slices = sum(len(series.slices) for series in study.series)
             limit = self._settings.slices_per_scan
             if slices > limit:
@@ -222,41 +249,47 @@ class SeriesJobs:
             job = self._store.queue.weigh(job, slices)
             if too_large is not None and slices >= too_large:
                 self._store.queue.release(job)
-                return
-            if study.is_pictures:
-                job = self._judge_pictures(job, study)
-            else:
-                job = self._judge(job, stacks_of(study))
+                return State.WAITING
+            with self._metrics.time_stage("series", "judge"):
+                if study.is_pictures:
+                    job = self._judge_pictures(job, study)
+                else:
+                    job = self._judge(job, stacks_of(study))
             self._store.finish(job, JobState.DONE)
+            return State.DONE
         except JobLostError:
             # It was stopped or removed.
-            pass
+            return State.STOPPED
         except _StoppingError:
             self._store.queue.release(job)
+            return State.WAITING
         except StoreFullError as error:
-            self._fail(job, error)
+            return self._fail(job, error)
         except OutputError as error:
             wait = self._store.queue.retry(job, _described(error))
             logger.error("A scan is tried again in %.0f s: %s", wait, error)
-            if math.isinf(wait):
-                self._store.tell(job, JobState.FAILED)
+            if not math.isinf(wait):
+                return State.WAITING
+            self._store.tell(job, JobState.FAILED)
+            return State.FAILED
         except TumorLensError as error:
-            self._fail(job, error)
+            return self._fail(job, error)
         except Exception:
             # Files that vanish under a study that was stopped are no fault.
             if self._is_lost(job):
-                return
+                return State.STOPPED
             logger.exception("A scan could not be judged.")
             mistake = TumorLensError(
                 "The series could not be judged: TumorLens made a mistake.",
                 "Try it in another format; the server's log says more.",
             )
             mistake.code = "internal_error"
-            self._fail(job, mistake)
+            return self._fail(job, mistake)
 
-    def _fail(self, job: Job, error: TumorLensError) -> None:
+    def _fail(self, job: Job, error: TumorLensError) -> State:
         # The findings so far stay with it.
         self._store.finish(job, JobState.FAILED, _described(error))
+        return State.FAILED
 
     def _is_lost(self, job: Job) -> bool:
         try:

@@ -35,8 +35,7 @@ from tumorlens.jobs.artifacts import Stage
 from tumorlens.jobs.database import Artifact, Job, JobState
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore, Retention
-from tumorlens.operations.audit import FILE as AUDIT_FILE
-from tumorlens.operations.audit import AuditTrail
+from tumorlens.operations.audit import AUDIT_FILE, AuditTrail
 from tumorlens.report.feedback import KEY as FEEDBACK
 from tumorlens.report.feedback import Feedback
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json
@@ -73,7 +72,7 @@ works on it, and it is never over, so that it gives way to nothing."""
 
 _KEY, _KEY_BYTES = "key", 32
 _SWEEPS_SECONDS = 10.0
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class StoreFullError(DiskFullError):
@@ -493,7 +492,7 @@ class Store:
         Parameters
         ----------
         owner
-            Who is logged in.
+            User who is logged in.
         kind
             Pictures or scans.
         after
@@ -832,7 +831,7 @@ class Store:
                     staged = {name: stage(path) for name, path in files.items()}
                     self._artifacts.attach(job.id, role, staged)
         remove_older(self.folder)
-        _logger.info("Took over %d uploads of an older store.", len(older))
+        logger.info("Took over %d uploads of an older store.", len(older))
 
 
 def _may_see(owner: str, of: str) -> bool:

@@ -96,8 +96,8 @@ class Upload:
     @property
     def study(self) -> dict[str, Any] | None:
         """What several series show together; None where nobody asked yet."""
-        found: dict[str, Any] | None = self.document.get("study")
-        return found
+        document: dict[str, Any] | None = self.document.get("study")
+        return document
 
 
 def missing(kind: Kind) -> MissingFileError:

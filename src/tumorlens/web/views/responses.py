@@ -1,4 +1,4 @@
-"""What a page and the API read and answer alike.
+"""Requests and answers that the pages and the API share.
 
 Tested in `tests/web/views/api/` and `tests/web/views/pages/`.
 """

@@ -23,6 +23,7 @@ from tests.samples.series_uploads import (
     dicom,
     finish,
     head_slices,
+    judged,
     nifti,
     packed,
     send,
@@ -176,6 +177,15 @@ def test_the_request_is_answered_before_anything_is_judged(
     assert waiting.json["error"]["code"] == "not_ready"
     gate.open()
     assert finish(client, place)["state"] == "done"
+
+
+def test_how_long_each_stage_took_is_among_the_metrics(client: FlaskClient) -> None:
+    judged(client, ("head.nii.gz", nifti()))
+    metrics = client.get("/metrics").text
+    for stage in ("wait", "read", "judge"):
+        labels = f'kind="series",stage="{stage}"'
+        assert f"duration_seconds_count{{{labels}}} 1.0" in metrics
+    assert "tumorlens_queue_oldest_seconds 0.0" in metrics
 
 
 def test_dicom_files_sent_one_by_one_become_series(client: FlaskClient) -> None:
