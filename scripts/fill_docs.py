@@ -8,10 +8,11 @@ docs/figures/strangers/*.json (`tumorlens evaluate --json`, of `make strangers`)
 docs/figures/bench.json (`python -m bench --json`), docs/figures/audit.json (`python -m
 bench.audit --json`), docs/figures/growth.json (`python -m bench.growth --json`),
 docs/figures/choices.json (`python -m bench.choices --json`), docs/figures/archive.json
-(`python -m bench.archive --json`), docs/figures/scans.json (`make scans`),
-docs/figures/clinical.json (`make clinical`), docs/figures/validation.json (`make
-validation`; until there are the last six, their pages say that nothing was measured),
-the shipped bundle's bundle.json, the table of settings, and the OpenAPI document.
+(`python -m bench.archive --json`), docs/figures/fuzz.json (`python -m fuzz --json`),
+docs/figures/scans.json (`make scans`), docs/figures/clinical.json (`make clinical`),
+docs/figures/validation.json (`make validation`; until there are the last seven, their
+pages say that nothing was measured), the shipped bundle's bundle.json, the table of
+settings, and the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ def main() -> int:
         "docs/literature.md": {"own": _own_table(folds)},
         "docs/scans.md": {"scans": _scans_table()},
         "docs/clinical.md": {"clinical": _clinical_tables()},
+        "docs/input.md": {"fuzz": _fuzz_table()},
         "docs/validation.md": {"validation": _validation_table()},
         "docs/http-api.md": {"paths": _paths_table(bundle)},
     }
@@ -480,6 +482,30 @@ def _choices_table() -> str:
             cells.append(f"{choice[way]}: {values[0]} ms ({values[1]} to {values[2]})")
         rows.append((*cells, choice["verdict"]))
     return "\n".join(table(("", "One way", "The other", "Used"), rows))
+
+
+def _fuzz_table() -> str:
+    path = FIGURES / "fuzz.json"
+    if not path.exists():
+        return "Nothing was run yet: run `make fuzz`."
+    rows = []
+    for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
+        outcomes = run["outcomes"]
+        read = outcomes.get("ok", 0)
+        refused = sum(outcomes.values()) - read
+        refused -= outcomes.get("fault", 0) + outcomes.get("died", 0)
+        rows.append(
+            (
+                run["format"],
+                run["engine"],
+                f"{run['files']:,}",
+                f"{read:,}" if outcomes else "",
+                f"{refused:,}" if outcomes else "",
+                f"{len(run['failures'])}",
+            )
+        )
+    heads = ("Format", "Engine", "Files", "Read", "Refused", "Broke a promise")
+    return "\n".join(table(heads, rows))
 
 
 _PAPER_SLICES = 100_000_000

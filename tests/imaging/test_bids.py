@@ -188,7 +188,11 @@ def test_a_broken_sidecar_says_nothing(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["case_seg.nii.gz", "BraTS-0001-seg.nii", "brain mask.nrrd", "aparc+aseg.mgz"],
+    [
+        *("case_seg.nii.gz", "BraTS-0001-seg.nii", "brain mask.nrrd", "aparc+aseg.mgz"),
+        *("UPENN-GBM-00001_11_segm.nii.gz", "T1_pve_0.nii.gz", "T1_seg_2.nii.gz"),
+        *("aseg.presurf.mgz", "aparc.DKTatlas+aseg.mgz"),
+    ],
 )
 def test_masks_beside_a_scan_are_set_aside(tmp_path: Path, name: str) -> None:
     assert reason_aside(name)
@@ -197,13 +201,54 @@ def test_masks_beside_a_scan_are_set_aside(tmp_path: Path, name: str) -> None:
     assert "is a mask or segmentation" in study.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        *(("dti_FA.nii.gz", "map of computed"), ("zstat1.nii.gz", "statistic")),
+        *(("T1_to_MNI_warp.nii.gz", "deformation"), ("swi_ph.nii.gz", "phase")),
+        *(("t1_e2_ph.nii", "phase"), ("x_imaginary.nii.gz", "imaginary")),
+        ("spmT_0001.nii", "statistic"),
+    ],
+)
+def test_what_was_computed_beside_a_scan_is_set_aside(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    study = in_folder(tmp_path, {name: True, "case_t1.nii": True})
+    assert len(study.series) == 1
+    assert said in study.notes[0]
+
+
+def labels(count: int) -> bytes:
+    """Draw a volume of that many values."""
+    values = np.clip(VOXELS % (3 * count) - 2 * count, 0, count - 1).astype(np.uint8)
+    values[:, :, 0] = 0
+    return bytes(nibabel.Nifti1Image(values, np.diag([1.0, 1.0, 4.0, 1.0])).to_bytes())
+
+
+def test_labels_are_told_by_their_few_values(tmp_path: Path) -> None:
+    study = read_study(labels(4), "x.nii")
+    assert any("very few different values" in note for note in study.notes)
+    assert not any("few" in note for note in read_study(labels(60), "x.nii").notes)
+    (tmp_path / "a.nii").write_bytes(DATA)
+    (tmp_path / "b.nii").write_bytes(labels(4))
+    study = read_study(tmp_path)
+    assert len(study.series) == 1
+    assert any("holds labels" in note for note in study.notes)
+    (tmp_path / "a.nii").unlink()
+    assert read_study(tmp_path).series, "labels alone are read, since outlines are"
+
+
 def test_a_mask_that_is_all_there_is_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a mask or segmentation"):
         in_folder(tmp_path, {"sub-1_dseg.nii": True})
 
 
 @pytest.mark.parametrize(
-    "name", ["T1_masked.nii.gz", "brainmask.mgz", "segment.nii", "mask.png"]
+    "name",
+    [
+        *("T1_masked.nii.gz", "brainmask.mgz", "segment.nii", "mask.png"),
+        *("c1_t1.nii", "T1.nii", "scan_2.nii", "T1_roi.nii.gz", "s0042.nii"),
+    ],
 )
 def test_pictures_whose_names_only_sound_so_are_judged(name: str) -> None:
     assert reason_aside(name) == ""

@@ -240,6 +240,40 @@ def test_a_file_that_gzip_packed_is_read(
     assert np.array_equal(slice_.pixels, same.pixels)
 
 
+def test_a_file_that_gzip_packed_twice_is_read(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).integers(1, 900, (40, 40, 34)).astype(np.int16)
+    plain = nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes()
+    twice = gzip.compress(gzip.compress(plain))
+    (tmp_path / "head.nii.gz").write_bytes(twice)
+    expected = [item.pixels for item in read_study(plain).slices]
+    for source in (twice, tmp_path / "head.nii.gz", tmp_path, pack(("a", twice))):
+        found = [item.pixels for item in read_study(source, "a").slices]
+        assert np.array_equal(found, expected)
+
+
+def test_what_swells_inside_two_packings_is_refused(phantom: Phantom) -> None:
+    swelling = gzip.compress(gzip.compress(png(phantom()) + bytes(2**28)))
+    with pytest.raises(InputError):
+        read_study(swelling, "a.png.gz")
+
+
+def test_links_of_a_folder_are_followed_to_files(
+    slice_file: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sub-01"
+    folder.mkdir()
+    (folder / "sub-01_T1w.png").symlink_to(slice_file)
+    (folder / "sub-01_T2w.png").symlink_to(tmp_path / "objects" / "missing.png")
+    study = read_study(folder)
+    assert len(study.slices) == 1
+    assert study.notes == (
+        "1 file was left out: it is a link to a file that is not there.",
+    )
+    with pytest.raises(MissingFileError, match="is a link") as caught:
+        read_study(folder / "sub-01_T2w.png")
+    assert "datalad get" in caught.value.hint
+
+
 def test_packed_files_of_a_series_are_one_series(tmp_path: Path) -> None:
     for z in range(4):
         made = dicom_samples.slice_file(position=5.0 * z)
@@ -408,6 +442,13 @@ def test_a_dicomdir_whose_files_are_elsewhere_says_so(tmp_path: Path) -> None:
         (b"patient;finding", "text"),
         (b"P5\n64 64\n255\n", "Netpbm"),
         (b"<!DOCTYPE html><html>", "a web page"),
+        (b"\xef\xbb\xbf\r\n<html>", "a web page"),
+        (b"\ntype  = string-attribute", "AFNI"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS"),
+        (b"/annex/objects/MD5E-s123--1f.nii.gz", "git-annex"),
+        (b'[{"00080005":{"vr":"CS"}}]', "written as JSON"),
+        (b"--a\r\nContent-Type: application/dicom\r\n\r\n\0", "several parts"),
+        (b"\r\n--a\r\nContent-ID: 1\r\nContent-Type: a/b\r\n", "several parts"),
         (b"data:image/png;base64,iVBORw0KGgo=", "written as text"),
         (b"# === DATA DESCRIPTION FILE ===", "Philips PAR/REC"),
         (b"SIMPLE  =                    T", "FITS"),

@@ -65,17 +65,25 @@ _ASIDE = {
 }
 _PARTS = {"phase": "phase", "imag": "the imaginary part of the signal"}
 
-_MASK_WORDS = frozenset(
-    (
-        *("mask", "seg", "dseg", "probseg", "segmentation", "label", "labels"),
-        *("labelmap", "aseg", "aparc+aseg", "wmparc", "ribbon", "filled"),
-    )
-)
-"""Last words of names that are no BIDS: of BraTS, FSL, ANTs, Slicer and FreeSurfer."""
+_LAST_WORDS = {
+    _MASK: (
+        "mask seg segm dseg probseg segmentation label labels labelmap aseg aparc+aseg "
+        "wmparc ribbon filled pve pveseg"
+    ),
+    _MAP: "adc eadc cbf cbv rcbf rcbv mtt ttp tmax ktrans fa md colfa",
+    "is a statistic of a functional series": "zstat tstat fstat cope varcope spmt spmf",
+    "is a deformation between two volumes": "warp warpcoef invwarp warpfield",
+    "shows phase, not the strength of the signal": "ph phase pha",
+    "shows the imaginary part of the signal, not its strength": "imaginary imag",
+}
+"""Last words of names that are no BIDS, of BraTS, FSL, ANTs, Slicer, FreeSurfer and
+dcm2niix, digits behind them left out."""
 
-_MAP_WORDS = frozenset(
-    ("adc", "eadc", "cbf", "cbv", "rcbf", "rcbv", "mtt", "ttp", "tmax", "ktrans")
-)
+_WORD_REASONS = {
+    word: reason for reason, words in _LAST_WORDS.items() for word in words.split()
+}
+_FREESURFER_LABELS = ("aseg", "aparc", "wmparc")
+"""First words of FreeSurfer's segmentations (`aseg.presurf.mgz`)."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +167,16 @@ def reason_aside(path: str) -> str:
         if part is not None:
             return f"shows {part}, not the strength of the signal"
         return _ASIDE.get(name.suffix, "")
-    last = re.split(r"[_\-. ]", _stem(path).lower())[-1]
-    if last in _MAP_WORDS:
-        return _MAP
-    return _MASK if last in _MASK_WORDS else ""
+    words = re.split(r"[_\-. ]", _stem(path).lower())
+    if words[0] in _FREESURFER_LABELS:
+        return _MASK
+    return _WORD_REASONS.get(_last_word(words), "")
+
+
+def _last_word(words: list[str]) -> str:
+    """Take the last word that is no number, without the number at its end."""
+    last = next((word for word in reversed(words) if not word.isdecimal()), "")
+    return last.rstrip("0123456789")
 
 
 class PlainNames:
@@ -195,8 +209,8 @@ class PlainNames:
             return ""
         stated = bids_name(path)
         if stated is None or stated.suffix not in _SEQUENCES.keys() | _ASIDE.keys():
-            last = re.split(r"[_\-. ]", _stem(path).lower())[-1]
-            words = [sequence_word, last if reason_aside(f"{last}.nii") else ""]
+            last = _last_word(re.split(r"[_\-. ]", _stem(path).lower()))
+            words = [sequence_word, last if last in _WORD_REASONS else ""]
         else:
             person = self._subjects.setdefault(stated.subject, len(self._subjects) + 1)
             part = stated.entities.get("part", "")

@@ -215,11 +215,15 @@ def is_named_archive(data: bytes, name: str) -> bool:
 
 
 def is_packed_file(data: bytes) -> bool:
-    """Tell whether gzip packed a DICOM file or a picture; volumes are read packed."""
+    """Tell whether a file has to be unpacked first; volumes are read packed.
+
+    gzip packed a DICOM file or a picture, or what gzip had packed before, as browsers
+    leave it that unpack nothing of what a server packs on its way.
+    """
     if not data.startswith(GZIP_START):
         return False
     start = unpacked_start(data, _PACKED_START_BYTES)
-    return is_dicom(start) or is_raster(start)
+    return is_dicom(start) or is_raster(start) or start.startswith(GZIP_START)
 
 
 _PACKED_START_BYTES = 256
@@ -342,6 +346,21 @@ _FOREIGN = (
         _Foreign(start, "a web page", _THE_PICTURE)
         for start in (b"<!DOCTYPE html", b"<!doctype html", b"<html", b"<HTML")
     ),
+    _Foreign(
+        b"version https://git-lfs",
+        "a pointer of Git LFS, and its content is elsewhere",
+        "Fetch the content first (`git lfs pull`).",
+    ),
+    _Foreign(
+        b"/annex/objects/",
+        "a pointer of git-annex, and its content is elsewhere",
+        "Fetch the content first (`datalad get` or `git annex get`).",
+    ),
+    _Foreign(
+        b'[{"00',
+        "DICOM written as JSON, which holds no pixels",
+        "Fetch the files themselves (WADO-RS, application/dicom).",
+    ),
     _Foreign(b"data:image/", "a picture written as text (base64)", _THE_PICTURE),
     _Foreign(b"# === DATA DESCRIPTION", "the header of a Philips PAR/REC", _TO_NIFTI),
     _Foreign(b"##TITLE=", "a parameter file of Bruker or JCAMP-DX", _TO_NIFTI),
@@ -358,6 +377,9 @@ _FOREIGN = (
     _Foreign(b"\xca\xfe\xba\xbe", "a program", ""),
 )
 _FTYP = b"ftyp"
+_MULTIPART = re.compile(
+    rb"(\r?\n)?--[^\r\n]{1,70}\r?\n([A-Za-z-]+:[^\r\n]*\r?\n)*content-type:", re.I
+)
 _HEIF_BRANDS = frozenset(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 )
@@ -385,8 +407,17 @@ def unknown_format(data: bytes, name: str) -> InputError:
         return UnknownFormatError(
             f"{name} is a film.", "Export single pictures of it, as PNG."
         )
+    if _MULTIPART.match(data):
+        return UnknownFormatError(
+            f"{name} is a web server's answer in several parts (multipart).",
+            "Save each part, without its headers, as a file of its own.",
+        )
+    # Texts may start with a mark of their encoding, or with empty lines.
+    text = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n\t ")
     for item in _FOREIGN:
-        if data.startswith(item.start, item.offset):
+        if data.startswith(item.start, item.offset) or (
+            not item.offset and text.startswith(item.start)
+        ):
             return UnknownFormatError(
                 f"{name} is {item.title}.", item.hint or WHAT_IS_READ
             )

@@ -36,6 +36,7 @@ from tumorlens.imaging.bids import (
 from tumorlens.imaging.dicom.grouping import gather_series, left_out, read_dicom
 from tumorlens.imaging.dicom.header import listed_files
 from tumorlens.imaging.formats import (
+    GZIP_START,
     START_BYTES,
     Format,
     display_name,
@@ -49,6 +50,7 @@ from tumorlens.imaging.formats import (
     is_raster,
     natural_order,
     unknown_format,
+    unpacked_start,
 )
 from tumorlens.imaging.limits import (
     FREE_UNPACKED_BYTES,
@@ -72,6 +74,7 @@ from tumorlens.imaging.readers.mgh import read_mgh
 from tumorlens.imaging.readers.nifti import read_nifti
 from tumorlens.imaging.readers.nrrd import read_nrrd
 from tumorlens.imaging.readers.raster import has_pages, read_raster
+from tumorlens.imaging.readers.volume_file import LABELLED, holds_labels
 from tumorlens.imaging.study import Series, Study, to_slice
 
 _ONE_SLICE_BYTES = 4 * 2**20
@@ -187,11 +190,24 @@ def read_study(
     if is_archive(data):
         return read_archive(data, label)
     study = described(_read_one(data, label), label, sidecar)
+    is_volume = study.series[0].grid is not None
+    if is_volume and holds_labels(study.slices) and not _says_labels(study):
+        study = Study(study.series, (*study.notes, _LABELS))
     reason = reason_aside(label)
     if reason:
         note = f"By its name the file {reason}; give the scan itself."
         study = Study(study.series, (*study.notes, note))
     return study
+
+
+_LABELS = (
+    f"The volume holds very few different values, as labels do {LABELLED}: where it is "
+    "one, give the series itself."
+)
+
+
+def _says_labels(study: Study) -> bool:
+    return any(LABELLED in note for note in study.notes)
 
 
 def _unpacked(data: bytes, name: str) -> bytes:
@@ -207,6 +223,9 @@ def _unpacked(data: bytes, name: str) -> bytes:
     if not is_packed_file(data):
         return data
     most = min(MAX_FILE_BYTES, max(FREE_UNPACKED_BYTES, MAX_RATIO * len(data)))
+    if unpacked_start(data, 2) == GZIP_START:
+        # What is packed already hardly shrinks, and is unpacked once more.
+        most = min(most, 2 * len(data) + START_BYTES)
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
         content = unpacker.decompress(data, most)
@@ -306,6 +325,13 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except ValueError:
+        return False
+
+
 def _read_bytes(path: Path, label: str) -> bytes:
     try:
         status = path.stat()
@@ -317,6 +343,8 @@ def _read_bytes(path: Path, label: str) -> bytes:
         check_file_size(status.st_size, label)
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        if _is_link(path):
+            raise _missing_target(label) from error
         raise MissingFileError(f"{label} does not exist.") from error
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
@@ -326,7 +354,8 @@ def _read_bytes(path: Path, label: str) -> bytes:
 def read_folder(path: Path, label: str) -> Study:
     """Read all files of a folder and of those inside it, by content.
 
-    Links, hidden files and what is no ordinary file are skipped.
+    Links to files are followed, links to folders are not. Hidden files and what is no
+    ordinary file are skipped.
 
     Parameters
     ----------
@@ -363,6 +392,14 @@ def _folder_contents(
             if name.startswith(".") or name in belonging:
                 continue
             status = file.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                # Data sets under version control (DataLad) are folders of links.
+                try:
+                    status = file.stat()
+                except OSError:
+                    shown = f"{label}/{display_name(file.relative_to(folder))}"
+                    failures.append((shown, _missing_target(shown)))
+                    continue
             if not stat.S_ISREG(status.st_mode):
                 continue
             count += 1
@@ -396,6 +433,13 @@ def _folder_contents(
             if sidecar is not None:
                 sidecars[shown] = sidecar
             yield shown, content
+
+
+def _missing_target(name: str) -> MissingFileError:
+    return MissingFileError(
+        f"{name} is a link to a file that is not there.",
+        "Fetch its content first (`datalad get` or `git annex get`).",
+    )
 
 
 def belonging_files(folder: Path, names: Iterable[str]) -> set[str]:
@@ -553,7 +597,7 @@ def read_collection(
         pass
     except InputError as error:
         first = error
-    for item in others:
+    for item in _without_labels(others, failures):
         series += item.series
         notes += item.notes
     if not series:
@@ -572,6 +616,28 @@ def read_collection(
         )
     notes += loose.notes
     return Study(series, (*notes, *left_out(failures)))
+
+
+def _without_labels(
+    others: list[Study], failures: list[tuple[str, InputError]]
+) -> list[Study]:
+    """Set volumes aside whose values are labels, where there are scans among them."""
+    labelled = [
+        study.series[0].grid is not None and holds_labels(study.slices)
+        for study in others
+    ]
+    if all(labelled):
+        return others
+    for study, is_labelled in zip(others, labelled, strict=True):
+        if is_labelled:
+            name = study.slices[0].source
+            reason = f"{name} holds labels {LABELLED} by its few values."
+            failures.append((name, InputError(reason, GIVE_A_SCAN)))
+    return [
+        study
+        for study, is_labelled in zip(others, labelled, strict=True)
+        if not is_labelled
+    ]
 
 
 def _without_archives(

@@ -619,3 +619,68 @@ def test_what_only_sounds_computed_is_judged(words: str) -> None:
 def test_what_was_measured_or_only_turned_is_judged(kind: list[str]) -> None:
     study, _ = gather_series(six(ImageType=kind))
     assert [len(series.slices) for series in study.series] == [6]
+
+
+def test_files_without_a_series_uid_whose_series_time_counts_them_are_one() -> None:
+    made = [
+        drawn(n, SeriesInstanceUID=None, SeriesTime=f"10{n:02d}00") for n in range(1, 6)
+    ]
+    (series,) = (study := gathered(*made)).series
+    assert values(series) == [1, 2, 3, 4, 5]
+    assert any("taken as one series" in note for note in study.notes)
+
+
+def test_two_series_without_uids_stay_apart_by_their_times() -> None:
+    made = [
+        drawn(n + 10 * late, 5.0 * n, SeriesInstanceUID=None, SeriesTime=f"1{late}0000")
+        for n in range(1, 6)
+        for late in (0, 1)
+    ]
+    assert [len(series.slices) for series in gathered(*made).series] == [5, 5]
+
+
+def repetitions(count: int) -> list[Dataset]:
+    """Draw a stack of three slices that often."""
+    return [
+        drawn(3 * time + n, 5.0 * n, TemporalPositionIdentifier=time + 1)
+        for time in range(count)
+        for n in range(3)
+    ]
+
+
+def test_a_series_of_many_repetitions_is_set_aside() -> None:
+    stack = [drawn(n, SeriesInstanceUID=UID("1.2.77")) for n in range(1, 6)]
+    study = gathered(*repetitions(24), *stack)
+    (series,) = study.series
+    assert values(series) == [1, 2, 3, 4, 5]
+    assert any("one of 24 repetitions" in note for note in study.notes)
+    with pytest.raises(InputError, match="one of 24 repetitions"):
+        gathered(*repetitions(24))
+
+
+def test_phases_of_a_contrast_agent_are_judged() -> None:
+    assert len(gathered(*repetitions(8)).series) == 8
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"SeriesDescription": "ep2d_bold_rest"}, "functional"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "FMRI", "NONE"]}, "functional"),
+        ({"SeriesDescription": "3D ASL"}, "perfusion"),
+        ({"SeriesDescription": "ep2d_diff_FA"}, "computed"),
+        ({"SeriesDescription": "Average DC"}, "computed"),
+        ({"SeriesDescription": "Fractional Aniso."}, "computed"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "F", "F", "DERIVED"]}, "fat"),
+    ],
+)
+def test_more_that_only_its_words_tell_is_set_aside(
+    tags: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        gathered(*(drawn(n, **tags) for n in (1, 2, 3)))
+
+
+def test_a_t1_for_a_functional_exam_is_judged() -> None:
+    made = [drawn(n, SeriesDescription="T1 for fMRI") for n in (1, 2, 3)]
+    assert gathered(*made).series

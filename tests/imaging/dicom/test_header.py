@@ -92,6 +92,11 @@ def named(raw: bytes, character_set: str | None) -> bytes:
         ("頭部".encode("euc_jp"), None, "頭部"),
         ("王^小明".encode("big5"), None, "王^小明"),
         ("Wang^XiaoMing=王^小明".encode("big5"), "ISO_IR 100", "Wang^XiaoMing=王^小明"),
+        *((x.encode("euc_jp"), None, x) for x in ("伊藤^誠", "高橋^健一", "金子^賢")),
+        *((x.encode("euc_jp"), None, x) for x in ("佐々木^希", "大谷^翔平", "原^辰徳")),
+        *((x.encode("big5"), None, x) for x in ("黃^美玲", "余^秀英", "彭^冠廷")),
+        *((x.encode("big5"), "ISO_IR 100", x) for x in ("韓^國瑜", "林^志玲")),
+        *((x.encode("gbk"), None, x) for x in ("王^伟", "宋^丹丹", "李^娜")),
         # Pairs that happen to be letters of UTF-8.
         ("头颅平扫".encode("gbk"), "GB18030", "头颅平扫"),
         ("头颅平扫".encode("gbk"), "GBK", "头颅平扫"),

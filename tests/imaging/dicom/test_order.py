@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -214,3 +215,42 @@ def test_every_other_slice_alone_is_said(
     study = gathered(*made)
     assert any("10 mm apart" in note for note in study.notes) is is_said
     assert len(study.series) == 1
+
+
+def with_commas(made: Dataset) -> bytes:
+    """Save a file whose decimal numbers have commas, as some languages write them."""
+    for keyword in ("ImagePositionPatient", "PixelSpacing", "SliceLocation"):
+        element = made[keyword]
+        numbers = np.atleast_1d(np.array(element.value, float))
+        raw = "\\".join(f"{x:.2f}".replace(".", ",") for x in numbers).encode()
+        raw += b" " * (len(raw) % 2)
+        made[keyword] = RawDataElement(element.tag, "DS", len(raw), raw, 0, False, True)
+    return saved(made)
+
+
+def test_decimal_commas_are_read_as_points() -> None:
+    made = [
+        drawn(n, 5.5 * n, InstanceNumber=99 - n, SliceLocation=5.5 * n)
+        for n in UNSORTED
+    ]
+    study, _ = gather_series([(str(i), with_commas(x)) for i, x in enumerate(made)])
+    (series,) = study.series
+    assert values(series) == [1, 2, 3, 4, 5]
+    assert series.slices[0].spacing_mm == (2.0, 1.0)
+    assert [x.placement.origin[2] for x in series.slices if x.placement] == [
+        5.5 * n for n in (1, 2, 3, 4, 5)
+    ]
+
+
+def test_numbers_under_the_kind_of_text_are_read() -> None:
+    made = [drawn(n, 5.0 * n, InstanceNumber=99 - n) for n in UNSORTED]
+    for item in made:
+        for keyword in ("PixelSpacing", "ImagePositionPatient"):
+            element = item[keyword]
+            item[keyword] = DataElement(
+                element.tag, "UT", "\\".join(str(x) for x in element.value)
+            )
+    (series,) = gathered(*made).series
+    assert values(series) == [1, 2, 3, 4, 5]
+    assert series.slices[0].spacing_mm == (2.0, 1.0)
+    assert series.slices[0].placement is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from io import BytesIO
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.filewriter import write_file_meta_info
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEGLosslessSV1, RLELossless
 
 from tests.samples.coded_dicom import shipped
 from tests.samples.dicom_files import (
@@ -606,3 +608,55 @@ def test_a_setting_that_is_no_number_tells_nothing(tmp_path: Path) -> None:
     (shared,) = made.SharedFunctionalGroupsSequence
     shared.MREchoSequence[0].add_new("EffectiveEchoTime", "LO", "abc")
     assert read(made).slices
+
+
+def shaded(top: int) -> np.ndarray:
+    """Draw a head whose greys run smoothly up to a value."""
+    rows, columns = np.mgrid[:64, :64]
+    distance = np.hypot(rows - 32, columns - 32)
+    return np.where(distance < 28, top * (1.0 - distance / 40.0), 20).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("top", "tags"),
+    [
+        (4000, {"PixelRepresentation": 1, "BitsStored": 12, "HighBit": 11}),
+        (60000, {"PixelRepresentation": 1}),
+        (4000, {"BitsStored": 8, "HighBit": 7}),
+    ],
+)
+def test_a_sign_or_bits_that_tear_the_picture_are_not_believed(
+    top: int, tags: dict[str, Any]
+) -> None:
+    expected = shaded(top)
+    (slice_,) = read_dicom(saved(slice_file(expected, **tags)), "x").slices
+    assert np.array_equal(slice_.pixels, expected)
+
+
+def test_signed_values_and_bits_of_an_overlay_stay() -> None:
+    noise = np.random.default_rng(0).normal(0, 60, (64, 64))
+    real = (np.where(shaded(4000) > 100, shaded(4000) - 2000.0, 0) + noise).astype("i2")
+    (slice_,) = read_dicom(saved(slice_file(real)), "x").slices
+    assert np.array_equal(slice_.pixels, real)
+    marked = shaded(255)
+    marked[10:20] |= 0x100
+    tags = {"BitsStored": 8, "HighBit": 7}
+    (slice_,) = read_dicom(saved(slice_file(marked, **tags)), "x").slices
+    assert np.array_equal(slice_.pixels, marked & 0xFF)
+
+
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, RLELossless])
+def test_plain_pixels_under_the_name_of_a_packing_are_read(syntax: UID) -> None:
+    made = slice_file()
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    plain = saved(made)
+    header = dcmread(BytesIO(plain))
+    buffer = BytesIO()
+    write_file_meta_info(buffer, header.file_meta, enforce_standard=False)
+    body = plain[132 + len(buffer.getvalue()) :]
+    header.file_meta.TransferSyntaxUID = syntax
+    buffer = BytesIO()
+    buffer.write(bytes(128) + b"DICM")
+    write_file_meta_info(buffer, header.file_meta, enforce_standard=False)
+    (slice_,) = read_dicom(buffer.getvalue() + body, "x").slices
+    assert np.array_equal(slice_.pixels, read_dicom(plain, "x").slices[0].pixels)

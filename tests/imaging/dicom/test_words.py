@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from pydicom.uid import UID
 
-from tests.samples.dicom_files import saved, slice_file, with_text
+from tests.samples.dicom_files import head, saved, slice_file, with_text
 from tumorlens.errors import InputError
 from tumorlens.imaging.dicom.grouping import read_dicom
 from tumorlens.imaging.study import MRSequence, Series
@@ -58,6 +60,81 @@ def test_a_part_left_in_the_protocol_does_not_refuse_a_head() -> None:
     assert read(BodyPartExamined="ABDOMEN", StudyDescription="MRI BRAIN W WO").slices
     with pytest.raises(InputError, match="abdomen"):
         read(BodyPartExamined="ABDOMEN", StudyDescription="MR ABDOMEN")
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"StudyDescription": "MRI KNEE LT", "SeriesDescription": "SAG PD FS"}, "knee"),
+        ({"SeriesDescription": "T1 BREAST DYN"}, "breast"),
+        ({"ProtocolName": "LUMBAR SPINE ROUTINE"}, "spine"),
+        ({"StudyDescription": "IRM GENOU"}, "knee"),
+        ({"BodyPartExamined": "WHOLE SPINE"}, "spine"),
+    ],
+)
+def test_without_a_stated_part_the_names_of_series_and_study_tell_it(
+    tags: dict[str, str], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        read(**{key: text for key, text in tags.items() if text})
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"StudyDescription": "MRI BRAIN AND SPINE"},
+        {"StudyDescription": "LUNG CA STAGING", "SeriesDescription": "AX T1"},
+        {"StudyDescription": "MR SPINE", "SeriesDescription": "AX FLAIR"},
+        {"StudyDescription": "TRIAL 7 ARM 2"},
+        {"SeriesDescription": "COR T2 HIP"},
+        {"BodyPartExamined": "WHOLE BODY"},
+        {"BodyPartExamined": "BRAIN", "StudyDescription": "MR SPINE"},
+        {"ProtocolName": "fMRI", "SeriesDescription": "T1 finger tapping"},
+    ],
+)
+def test_names_that_may_mean_something_else_refuse_no_head(
+    tags: dict[str, str],
+) -> None:
+    assert read(**tags).slices
+
+
+@pytest.mark.parametrize("words", ["МРТ коленного сустава", "膝 T1", "경추"])
+def test_other_parts_are_known_in_other_letters(words: str) -> None:
+    data = with_text(slice_file(), "StudyDescription", words.encode())
+    with pytest.raises(InputError, match="by the name of its series or study"):
+        read_dicom(data, "x")
+    both = with_text(slice_file(), "StudyDescription", f"{words} 頭部".encode())
+    assert read_dicom(both, "x").slices
+
+
+@pytest.mark.parametrize("modality", ["MRI", "NMR"])
+def test_magnetic_resonance_is_written_in_several_ways(modality: str) -> None:
+    assert read(Modality=modality).slices
+
+
+def test_what_a_converter_calls_other_is_refused_with_a_way_out() -> None:
+    with pytest.raises(InputError) as caught:
+        read(Modality="OT")
+    assert "NIfTI" in caught.value.hint
+
+
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+
+def test_slices_that_a_converter_saved_as_captures_are_read() -> None:
+    converted = {"SOPClassUID": UID(CAPTURE), "ConversionType": "WSD"}
+    assert read(**converted).slices
+    for tags in (
+        {"ImagePositionPatient": None},
+        {"ImageOrientationPatient": None},
+        {"ConversionType": "DF"},
+        {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]},
+    ):
+        with pytest.raises(InputError, match="screen capture"):
+            read(**{**converted, **tags})
+    eight = slice_file((head() // 16).astype(np.uint8), **converted)
+    with pytest.raises(InputError, match="screen capture"):
+        read_dicom(saved(eight), "x")
 
 
 SE = {"ScanningSequence": "SE"}
@@ -156,6 +233,8 @@ FLAIR_TIMES = {
         ("PD/T2 TSE", {"EchoTime": 95, "RepetitionTime": 3000, **SE}, MRSequence.T2),
         ("PD/T2 TSE", {"EchoTime": 12, "RepetitionTime": 3000, **SE}, MRSequence.OTHER),
         ("PD/T2 TSE", {}, MRSequence.OTHER),
+        *((x, {}, MRSequence.OTHER) for x in ("3D FIESTA", "TrueFISP cor", "bFFE")),
+        *((x, {}, MRSequence.OTHER) for x in ("MRV sag", "Venographie", "Resting")),
     ],
 )
 def test_what_the_scanner_did_tells_a_fluid_inversion_and_a_gradient_echo(
@@ -176,6 +255,13 @@ def test_what_the_scanner_did_tells_a_fluid_inversion_and_a_gradient_echo(
         *((x, MRSequence.T1) for x in ("T1 без контраста", "T1 bez kontrastu")),
         *((x, MRSequence.T1) for x in ("T1 kontrastsız", "T1 zonder contrast")),
         *((x, MRSequence.T1) for x in ("T1 sag", "T1 SPACE", "T1 CISS")),
+        # After and before an operation, and a place, are no agent.
+        *((x, MRSequence.T1) for x in ("T1 post-op", "T1 post fossa", "T1 POSTRT")),
+        *((x, MRSequence.T1) for x in ("T1 pós-operatório", "T1 pre-op")),
+        *((x, MRSequence.T1_CONTRAST) for x in ("T1 pre-op GD", "T1 post-op +C")),
+        # Cyrillic letters that look alike.
+        *((x, MRSequence.T1_CONTRAST) for x in ("Т1 с контрастом", "Т1 ВИ +C")),
+        ("Т2 ВИ", MRSequence.T2),
     ],
 )
 def test_contrast_is_read_in_several_languages(

@@ -165,3 +165,11 @@ def test_a_map_over_a_view_lies_over_the_picture(corners: object) -> None:
 @pytest.mark.parametrize("picture", [np.zeros((64, 64)), np.full((40, 320), 7.0)])
 def test_a_picture_of_one_grey_is_left_alone(picture: NDArray[np.float64]) -> None:
     assert find_views(picture.astype(np.float32)).views == ()
+
+
+def test_bright_spots_among_the_smallest_greys_do_not_overflow() -> None:
+    # Warnings are errors in these tests.
+    picture = draw_person(1, 160).astype(np.float32) * np.float32(1e-39)
+    picture[80, 80] = picture[3::7, 3::7][0, 0] = 1e6
+    picture[::40, ::40] = 1e6
+    assert find_views(picture).views == ()

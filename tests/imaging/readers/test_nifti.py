@@ -495,3 +495,37 @@ def test_colours_that_are_cut_off_are_refused() -> None:
     for cut in (data[: len(data) // 2], gzip.compress(data)[:20_000]):
         with pytest.raises(DamagedFileError, match="cut off"):
             read_study(cut, "rgb.nii")
+
+
+INTENT_CODE, DESCRIP = 68, 148
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (patched(PLAIN, INTENT_CODE, "h", 3), "a statistic"),
+        (patched(PLAIN, INTENT_CODE, "h", 1007), "vectors"),
+        (patched(PLAIN, DESCRIP, "80s", b"SPM{T_[18.0]} - contrast 1"), "a statistic"),
+        (patched(PLAIN, DESCRIP, "80s", b"Tissue class 1"), "share of a tissue"),
+        (patched(PLAIN, DESCRIP, "80s", b"Deformation"), "deformation"),
+    ],
+)
+def test_what_a_header_calls_calculated_is_refused(data: bytes, said: str):
+    assert said in refused(data)
+
+
+def test_a_plain_description_refuses_nothing():
+    data = patched(PLAIN, DESCRIP, "80s", b"TE=3;Time=1;SPM compatible")
+    assert read_nifti(data, "head.nii").notes == read_nifti(PLAIN, "head.nii").notes
+
+
+def test_a_volume_in_many_packed_parts_is_read():
+    parts = b"".join(
+        gzip.compress(PLAIN[start : start + 65280])
+        for start in range(0, len(PLAIN), 65280)
+    )
+    found = read_nifti(parts, "head.nii.gz").slices
+    assert all(
+        np.array_equal(one.pixels, two.pixels)
+        for one, two in zip(found, read_nifti(PLAIN, "head.nii").slices, strict=True)
+    )

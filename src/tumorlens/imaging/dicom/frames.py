@@ -19,6 +19,7 @@ from tumorlens.imaging.dicom.pixels import (
     layout,
     modality_lookup,
     unstated_padding,
+    with_likely_bits,
     without_padding,
 )
 from tumorlens.imaging.dicom.words import (
@@ -153,7 +154,7 @@ def frames_of(data: bytes, name: str) -> list[Frame]:
     header = parse(data, name)
     with quiet():
         check_scope(header, name)
-        shape = layout(header, name)
+        shape = with_likely_bits(header, layout(header, name))
         pixels = shape.frames * shape.rows * shape.columns
         value_bytes = shape.samples * shape.allocated // 8
         check_unpacked(pixels, value_bytes, len(data), name)

@@ -50,6 +50,11 @@ _LEAST_PAIRED, _MOST_PAIRED = 0.4, 0.85
 """Share of distances that are under a quarter of the longest: slices lie in pairs or
 fives; more are a stack with a gap."""
 
+_MOST_REPETITIONS = 20
+"""Acquisitions in one place; phases of a contrast agent, or echoes, are fewer."""
+
+_DYNAMIC = "functional, perfusion or diffusion series"
+
 _EVEN = 0.1
 """Share of their mean by which the distances of a regular stack differ."""
 
@@ -199,12 +204,17 @@ def arrange(frames: Sequence[Frame]) -> Arranged:
         notes.append(f"{count} {repeat} another, pixel by pixel, and left the series.")
     kept, asides = _set_aside(_one_name(kept, notes))
     stacks: list[list[Frame]] = []
+    repeated: set[int] = set()
     for named in _split(kept, lambda frame: frame.series):
-        parts = [
-            part
-            for turned in _by_direction(named)
-            for part in _acquisitions(turned, notes)
-        ]
+        parts: list[list[Frame]] = []
+        for turned in _by_direction(named):
+            taken = _acquisitions(turned, notes)
+            if _MOST_REPETITIONS < len(taken) < len(turned):
+                reason = f"is of one of {len(taken)} repetitions of a {_DYNAMIC}"
+                asides += [(frame, reason) for frame in turned]
+                repeated |= {id(frame) for frame in turned}
+            else:
+                parts += taken
         if len(parts) > 1:
             notes.append(
                 "A series holds several directions, echoes, contrasts or time points; "
@@ -221,7 +231,7 @@ def arrange(frames: Sequence[Frame]) -> Arranged:
             series.append(_series(_turned_round(ordered)))
         else:
             series.append(_series(ordered))
-    used = {id(frame.header) for frame in kept}
+    used = {id(frame.header) for frame in kept if id(frame) not in repeated}
     failures = {
         frame.slice.source: InputError(
             f"{frame.slice.source} {reason}.", "Give a diagnostic series of the head."
@@ -327,7 +337,12 @@ def _one_name(frames: list[Frame], notes: list[str]) -> list[Frame]:
     sizes = Counter(frame.series for frame in frames)
     alone = [frame for frame in frames if sizes[frame.series] == 1 and not frame.aside]
     renamed: dict[int, tuple[str, ...]] = {}
-    for group in _split(alone, _other_names):
+    groups = _split(alone, _other_names)
+    # Where a series' time differs in each file too, it names none.
+    timed = {id(frame) for group in groups if len(group) > 1 for frame in group}
+    untimed = [frame for frame in alone if id(frame) not in timed]
+    groups += _split(untimed, lambda frame: _other_names(frame, is_timed=False))
+    for group in groups:
         for turned in _by_direction(group):
             if len(turned) < _LEAST_STACK:
                 continue
@@ -379,11 +394,12 @@ def _with_one_number(frames: list[Frame], notes: list[str]) -> list[Frame]:
     return kept
 
 
-def _other_names(frame: Frame) -> tuple[Hashable, ...]:
+def _other_names(frame: Frame, *, is_timed: bool = True) -> tuple[Hashable, ...]:
     header = frame.header
     return (
         *(text(header, x) for x in ("PatientID", "SeriesNumber", "SeriesDescription")),
-        *(frame.traits[x] for x in ("series", "echo", "kind", "repetition", "flip")),
+        frame.traits["series"] if is_timed else "",
+        *(frame.traits[x] for x in ("echo", "kind", "repetition", "flip")),
         frame.slice.pixels.shape,
     )
 

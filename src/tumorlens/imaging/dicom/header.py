@@ -155,6 +155,10 @@ def _check_depth(top: Dataset, name: str) -> list[_Place]:
             if kind in (None, "UN") and dictionary_has_tag(tag):
                 kind = dictionary_VR(tag)
             raw = item.value
+            if kind == "DS" and isinstance(raw, bytes) and _COMMAS.fullmatch(raw):
+                # Programs of some languages write decimals so.
+                here[tag] = item._replace(value=raw.replace(b",", b"."))
+                continue
             if kind in _TEXT and isinstance(raw, bytes):
                 if not raw.isascii() or _ESCAPE in raw:
                     texts.append((here, tag, str(kind), raw))
@@ -168,6 +172,12 @@ def _check_depth(top: Dataset, name: str) -> list[_Place]:
                 waiting += [(child, depth + 1) for child in items or ()]
     return texts
 
+
+_COMMAS = re.compile(
+    rb"(?=.*,)\s*[+-]?\d*[.,]?\d+(?:[eE][+-]?\d+)?\s*"
+    rb"(?:\\\s*[+-]?\d*[.,]?\d+(?:[eE][+-]?\d+)?\s*)*\0?"
+)
+"""Decimal numbers with commas for points, one or several."""
 
 _TEXT = frozenset(("SH", "LO", "ST", "LT", "UT", "UC", "PN", "CS"))
 _ESCAPE = b"\x1b"
@@ -276,8 +286,71 @@ _JAPANESE = frozenset(
     "山田中村林木本川井高橋藤佐伊渡辺小加吉松清水池石上下前岡後長谷坂近遠青斎安原"
     "野島崎和久三浦内大西東南北宮口金今竹丸平福太郎次一二子美恵智明正幸雄男夫弘博"
     "健信義勝治隆秀介輔樹真由香奈菜花愛優彩直純裕洋文雅恭千代春夏秋冬光輝翔頭部脳"
+    "誠勇気茂潤拓哉賢進寛遼竜也保仁斉貴浩知良晋剛辰徳柴兵酒法静工駿武蔵鉄矢杉歩夢"
+    "塚利伸桜寿英世々希克菊星尾新桑征司史晴朗昭哲典紀忠孝敏稔勉薫里沙絵理枝織帆結"
+    "衣凛葵咲莉陽蓮斗悠颯蒼湊律朔暖晃亮淳豊実章守護塩関根堀河倉栗早永沢澤﨑嶋黒白"
+    "馬飯沼柳瀬浜濱尻津土岐達熊片桐荒須若筒梅榎楠椎森鶴亀鷹浅深滝瀧庭寺堂社市町郷"
+    "國邦羽生弦倍菅麻破志位瑞穂錦圭佑友都綾遥架広充鳳満将流堺貞役所巳喜鈴屋城有貫"
+    "住角間門戸堤柏楓蒔萩菱桃梨葉芹藍茜芝茅丹波袴鮎鯉蝶鴨雁龍虎獅猪鹿牛犬丑寅卯午"
+    "未申酉戌亥壱弐参四五六七八九十百万億禄祥慶賀祐侑祈禎斐紘絃紬緒縁繁継維綱網緑"
+    "緋総聡聖肇能臣至興航芙芳苑茉荘菖菫萌葛蒲蓉蔦蕗薗諒謙譲豪赳輪遊運道那郁鋼鎌鏡"
+    "閑阪隼雛雫霞霧靖頼顕風飛首馨駒魁鮮麟麿己巨庄康延建弓弥彦彬影徹心必忍応念怜恒"
+    "恩悌悟悦情惇惟惣愁慈慎慧成政教敦整於旭旺昂昌昴時晏晟普景晶暁暢曜更朋望末来杏"
+    "条板枢柊柚柾栄栞桂桔梁梓梧梶棟棚植椋楊楽槙槻樋標橘機檀欣欽歌殿毅毬比汀江沖泉"
+    "泰洲浄海浬涼淑淵渉渚湧温源滋滉漣潮澄濃灯炎為烈煌熙照燈燿父版牧特猛獣王玖玲珀"
+    "珂珊珠現球琉琢琥琳琴瑚瑛瑠瑶璃環用甲甫疾皇皐皓盛監相眞眸睦瞬瞭瞳矩碧碩磐磨礼"
+    "祝神禅科秦程稀稲穏穣空立童端笑笙笛符第策箕箭節範築紅納紗素紫細紺終組経給統絹"
+    "綺綸緯縞績羅羊群翁習翠翼耀耕聞肖肥育胡脩膳臨自舜舞船芯苺茄茶草荏莞華萱落蕉藻"
+    "蘭虹蛍行衛袈裟要覚親観解言計訓記設詞詠詢詩誉誓語誼諄識讃象豹貝財資賛質赤起超"
+    "越足路軌軍軒輿迪迫追送通速連逸遙遣遵選郭配酵釈重量鉛銀銑銘鋭錠錬鍬鎮鐘鑑開閏"
+    "閣降陣除陶陸隅階雀集雲雷電震露音韻順頌領顔題類養餅館馳駅駆騎鬼魚鯛鱗鳥鳩鳴鴻"
+    "鷲麦麗黄黎黙鼎鼓齢"
 )
 """Signs of names and of what series are called."""
+
+_TRADITIONAL = frozenset(
+    "陳林黃張李王吳劉蔡楊許鄭謝郭洪曾邱廖賴周徐蘇葉莊呂江何蕭羅高簡朱鍾彭游詹胡施"
+    "沈余盧梁趙顏柯翁魏孫戴宋方鄧杜傅侯曹溫薛丁馬董范石卓姚唐藍歐陽馮連姜汪白鄒涂"
+    "巫尤龔韓田康阮邵熊古潘童紀譚關麥黎區伍甘怡君淑芬美玲志明俊傑建宏雅婷家豪宗翰"
+    "佳穎惠文承偉冠宇宜心國華麗子如哲雯憲貞雄婉嘉育德佩廷慧琪強玉蘭秀英彥瑜倫恩娟"
+    "達榮賢中珍安富城大潤朝芳蓉茹萍鳳金春花月珠寶慶豐源祥成龍永福昌輝煌正義仁信忠"
+    "孝和平順天生水木東海山雲雪梅菊蓮竹松柏欣靜儀筱詩涵品妍芷晴沛柔思妤昱睿奕辰宥"
+    "學詠昇勝凱智銘銓鈞錦鑫霖霞燕素敏毅瑞勇菲九駿威民政良樂清頭部腦佼陶晶瑩其邁婞"
+    "淳桂綸鎂瑋甯嫚書若瑄盛毛史錢湯尹易武喬萬段秦顧孟倪殷章俞洛岑翟祝管單杭車包諸"
+    "左吉鈕程裴陸茅穆焦牧隗宮寧仇戎祖符景束幽司韶郜薊薄印宿懷蒲從索咸籍藺屠蒙池陰"
+    "胥蒼聞莘貢勞逄姬申扶堵冉宰雍璩桑濮壽通邊扈冀浦尚農別晏柴瞿閻充慕習艾容向慎戈"
+    "終居衡步都耿滿弘匡寇廣祿闕殳沃利蔚越夔隆師鞏厙聶晁勾敖融冷訾辛那饒空毋沙乜養"
+    "鞠須巢相查荊紅權逯蓋益桓公丞云仲伶伯佑佐作使依侖俐倚健偵傳億元先光克全典冬凌"
+    "凡初制剛功加助勁勤勳化北千升協卉又友可台同名后吟含均坤垂基堂堯塘塵增士夏夕夙"
+    "多夢奇契娜娥娩婕媚媛嫣嬋字存季官定宛宣室宸寅密寒察實審寬寰尊少岳岱峰峻崇嵐嶺"
+    "工巧希帆帥常年幸庭庸廉彤彩影征律徵微念恆恬恭悅悟情惟愉意愛慈態憶應所才抒拓持"
+    "振捷揚敬整斌新旋旭昀昂昊昕星昭是晉晗晟晨普暄暉暐曄曉曦最有望期本杉杏柳桐梓棋"
+    "森椿楠業楓榆樺橋機歆毓求沁沐沅河泉波注泰洋津活流浩浪涓淨深淵渝湘溪滄滋漢潔澄"
+    "澤瀚瀾炎炫為烈焜然煜照煥熙燁燈爵爾特玄率玟玥玫珈珊珮現球理琇琛琦琬琳琴瑀瑛瑟"
+    "瑤璇璋璐環瓊甄用甫由甲男界留皇皓盈盟目直真眉睦碧磊磐祐神祺禎禮秉秋科稚穗立竣"
+    "端筑節範米粹精純紋紫紹絜統絲綠維綺緯縈績繡繼罡羚羽翊翎翔翠翼耀老耕聖聰聲肇致"
+    "舒航色芊芝芮芸苑苗苡茵茜荷莉莎莓莛莞菁菡萱葵蓁蓓蔓薇藝虎虹蜜衣裕複西見觀言訓"
+    "詔詣詮誌語誠誼諄諒諭諾謙證譯讓豔豫象貝貴賓賦贊超路軍軒輔逸進遠道遙適選邦郁郎"
+    "采重野量鈴銀銳鋒鋼錡錫錚鍵鎮鏡鑑長開閎閔陞陵集雙雨雰雷電霆霏靖靚韋音韻頌頤願"
+    "顯風飛香馥馨駱騏騰驊驥鴻鵬鶴鷹麒麟黛鼎齊龐"
+)
+_SIMPLIFIED = frozenset(
+    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何林高罗郑梁谢宋唐许韩冯邓曹彭曾肖田董潘袁蔡"
+    "蒋余于杜叶程魏苏吕丁任卢姚沈钟姜崔谭陆范汪廖石金韦贾夏付方邹熊白孟秦邱侯江尹"
+    "薛闫段雷龙黎史陶贺毛郝顾龚邵万覃武钱戴严莫孔向常汤伟芳娜秀英敏静丽强磊军洋勇"
+    "艳杰娟涛明超霞平刚桂玉兰红梅建华国文志海波辉春燕云飞鹏宇浩然子轩欣怡梓涵雨佳"
+    "俊晓婷雪琴玲凤莲珍萍鑫斌峰庆光荣永生成德福新东南北宁安康家乐思琪慧颖洁倩璐瑶"
+    "莉莹月美珠淑贞惠小大中天一三患者头颅脑部增扫丹璇冠霖之谦章岚郎玮琦岳丰凯帅旭"
+    "昊晨曦航博哲睿泽凌晗阳彤妍妮娇媛婕嫣岩川州洲河湖泊洪涌渊源溪潇澜炎焕煜照熙爱"
+    "爽琛琳瑜瑞璋甜畅皓盈直真知祥祺禹秋科穆立竹笑简米素纯绍维缘罡羽翔翠耀聪育胜舒"
+    "良艺芝芮花芸苑苗若茂茜荷莎菁菊菲萌萱葵蓉蓓蔚薇虎虹衡裕西言诗诚诺谊豪贝贤贵越"
+    "路辰达远连迪逸道邦郁采重野鉴铭锋锐锦键镇长闻阔陵隆雁雄雯霄霆霜露青靖韵韶顺颂"
+    "风飒馨骁骏鲁鸣鸿鹤鹰麒麟黛齐艾柏鲍毕卞卜岑柴车池仇储楚褚从党狄刁窦端樊费封符"
+    "甘耿宫巩古谷关管过杭和滑宦霍姬吉季计纪冀焦揭靳荆景居鞠阚柯匡邝况来蓝劳冷厘利"
+    "栗练列柳楼禄栾骆麻麦满茅缪闵牟母木倪聂牛欧庞裴皮蒲浦戚祁乔屈瞿冉饶容茹阮赛桑"
+    "沙单商尚申盛师施时寿水司粟隋遂邰谈滕佟童屠涂宛危隗卫温翁邬巫伍郗奚席习冼相项"
+    "解辛邢胥宣荀鄢晏仰伊易殷银应游尤虞俞喻元原臧查翟湛甄支植仲竺祝卓宗左"
+)
 
 _KOREAN = frozenset(
     "가강건경계고관광교구국권규균근금기길김나남노뇌다단달담대덕도동두라란래려"
@@ -310,9 +383,15 @@ def _by_pairs(raw: bytes) -> str:
     if alphabet:
         return raw.decode(alphabet)
     leads, trails = joined[::2], joined[1::2]
+    # The sign of repetition stands apart in Japanese (佐々木).
+    signs_leads = [
+        lead
+        for lead, trail in zip(leads, trails, strict=False)
+        if (lead, trail) != _REPETITION
+    ]
     if (
         any(len(word) % 2 for word in words)
-        or not 0xA4 <= min(leads) <= max(leads) <= 0xF7
+        or not 0xA4 <= min(signs_leads, default=0) <= max(leads) <= 0xF7
         or not 0xA1 <= min(trails) <= max(trails) <= 0xFE
     ):
         return ""
@@ -321,18 +400,32 @@ def _by_pairs(raw: bytes) -> str:
     except UnicodeDecodeError:
         japanese = ""
     kana = sum(lead in (0xA4, 0xA5) for lead in leads)
-    common = sum(letter in _JAPANESE for letter in japanese)
-    # One sign of four may be rare; of fewer, chance could make the others common.
-    if kana >= _LEAST_KANA or common + kana >= min(len(leads), max(3, len(leads) - 1)):
+    if kana >= _LEAST_KANA:
         return japanese
+    korean_share = 0.0
+    if min(leads) >= _FIRST_SIGN and max(leads) <= _LAST_HANGUL:
+        korean_share = _common_share(raw, "euc_kr", _KOREAN)
+    chinese_share = _common_share(raw, "gb18030", _SIMPLIFIED)
+    # The same bytes are signs in all of them; names are written with few of them.
+    for codec, names in (("euc_jp", _JAPANESE), ("big5", _TRADITIONAL)):
+        share = _common_share(raw, codec, names)
+        if share >= _LEAST_COMMON and share > max(korean_share, chinese_share):
+            return raw.decode(codec)
     if min(leads) < _FIRST_SIGN:
         return ""
-    if max(leads) <= _LAST_HANGUL:
-        korean = raw.decode("euc_kr")
-        if 2 * sum(letter in _KOREAN for letter in korean) > len(leads):
-            return korean
+    if korean_share > 0.5:
+        return raw.decode("euc_kr")
     # Rare signs alone are Hebrew, or small letters of Greek or Cyrillic.
     return "" if min(leads) >= _FIRST_RARE else raw.decode("gb18030")
+
+
+def _common_share(raw: bytes, codec: str, names: frozenset[str]) -> float:
+    """Share of a text's signs that names are written with; 0 where it is none such."""
+    try:
+        signs = [letter for letter in raw.decode(codec) if not letter.isascii()]
+    except UnicodeDecodeError:
+        return 0.0
+    return sum(sign in names for sign in signs) / max(1, len(signs))
 
 
 def _alphabet_of(words: list[bytes]) -> str:
@@ -372,17 +465,15 @@ def _as_big5(raw: bytes) -> str:
     to be of the first 5401, most of them from where Latin has no letters.
     """
     words = [word for word in re.split(rb"[=\s]+", raw) if not word.isascii()]
-    pairs = [_BIG5_PAIR.findall(word) for word in words]
-    signs = [pair for word in pairs for pair in word]
-    is_whole = all(
-        b"".join(letters) == word.replace(b"^", b"") or b"".join(letters) == word
-        for letters, word in zip(pairs, words, strict=True)
-    )
+    # A second byte may be a circumflex, too.
+    is_whole = all(_BIG5_WORD.fullmatch(word) for word in words)
+    signs = [pair for word in words for pair in _BIG5_PAIR.findall(word)]
     if len(signs) < 2 or not is_whole:
         return ""
     no_letters = sum(pair[0] < 0xC0 for pair in signs)
     low = sum(pair[1] < 0x80 for pair in signs)
-    if 2 * no_letters < len(signs) or 3 * low < len(signs):
+    is_of_names = _common_share(raw, "big5", _TRADITIONAL) >= _LEAST_COMMON
+    if not is_of_names and (2 * no_letters < len(signs) or 3 * low < len(signs)):
         return ""
     try:
         return raw.decode("big5")
@@ -391,6 +482,11 @@ def _as_big5(raw: bytes) -> str:
 
 
 _BIG5_PAIR = re.compile(rb"[\xa4-\xc6][\x40-\x7e\xa1-\xfe]")
+_BIG5_WORD = re.compile(rb"(?:[\xa4-\xc6][\x40-\x7e\xa1-\xfe]|\^)+")
+_REPETITION = (0xA1, 0xB9)
+_LEAST_COMMON = 0.6
+"""Share of signs that names are written with, from which on a text is of its set."""
+
 _LEAST_KANA = 3
 _FIRST_SIGN = 0xB0
 _LEAST_HIGH_BYTES = 4
@@ -533,8 +629,12 @@ def numbers(
         value: Any = header.get(keyword)
         # A tag that is asked for by its number comes with its name and kind.
         value = getattr(value, "value", value) if isinstance(keyword, int) else value
-        if value is None or isinstance(value, str | bytes):
+        if value is None or isinstance(value, bytes):
             return None
+        if isinstance(value, str):
+            # Some senders state the kind of text for numbers.
+            texts = value.split("\\")
+            value = texts if count > 1 else value
         floats = tuple(float(x) for x in (value if count > 1 else (value,)))
     except Exception:
         # An optional tag that cannot be read counts as missing.

@@ -156,6 +156,79 @@ def _high_bit(header: Dataset, allocated: int, stored: int) -> int:
     return int(stated[0])
 
 
+def with_likely_bits(header: Dataset, shape: Layout) -> Layout:
+    """Doubt a sign or a number of bits that tears the picture.
+
+    Converters state signed values where they write unsigned ones, and fewer bits than
+    they use: bright tissue would turn dark at an edge. The pixels tell, since a picture
+    is smoother read right.
+
+    Parameters
+    ----------
+    header
+        The data set, with plain pixel data; its tags are put right.
+    shape
+        Layout as `layout` reads it.
+    """
+    try:
+        data = header.PixelData
+    # pydicom reads an element when it is asked for; `decode` says what is wrong.
+    except Exception:
+        return shape
+    count = shape.rows * shape.columns
+    middle = 2 * count * (shape.frames // 2)
+    if (
+        shape.allocated != 16
+        or shape.samples != 1
+        or shape.lowest_bit
+        or header.original_encoding[1] is False
+        or not isinstance(data, bytes)
+        or data.startswith(_ITEM)
+        or len(data) < middle + 2 * count
+    ):
+        return shape
+    words = np.frombuffer(data, "<u2", count, middle).reshape(shape.rows, -1)
+    likely, share = shape, 1.0
+    mask = 2**shape.stored - 1
+    if shape.signed:
+        quarter = 2 ** (shape.stored - 2)
+        values = (words & mask).astype(np.int32)
+        turned = np.where(values >= 2 * quarter, values - 4 * quarter, values)
+        if turned.min() < -quarter and turned.max() > quarter:
+            likely = shape._replace(signed=False)
+    elif shape.stored < 16 and not _has_overlay(header):
+        values, turned = words.astype(np.int32), (words & mask).astype(np.int32)
+        if np.count_nonzero(words > mask) > _LEAST_BEYOND * count:
+            # What else may stand in those bits is rough as well.
+            likely, share = shape._replace(stored=16, high=15), _SMOOTHER
+    if likely is shape or _roughness(values) > share * _roughness(turned):
+        return shape
+    header.add_new("PixelRepresentation", "US", int(likely.signed))
+    header.add_new("BitsStored", "US", likely.stored)
+    header.add_new("HighBit", "US", likely.high)
+    return likely
+
+
+_ITEM = b"\xfe\xff\x00\xe0"
+_LEAST_BEYOND = 0.02
+_SMOOTHER = 0.5
+
+
+def _has_overlay(header: Dataset) -> bool:
+    # Its rows, and the bit that it lies in (PS3.3 C.9.2).
+    return any(
+        (group, element) in header
+        for group in range(0x6000, 0x6020, 2)
+        for element in (0x0010, 0x0102)
+    )
+
+
+def _roughness(values: NDArray[np.int32]) -> float:
+    """Mean step between neighbours, over the range of all values."""
+    steps = np.abs(np.diff(values, axis=1)).mean()
+    return float(steps) / max(1.0, float(values.max()) - float(values.min()))
+
+
 class Lookup(NamedTuple):
     """A table that turns stored values into the file's own units (PS3.3 C.11.1).
 
@@ -368,6 +441,14 @@ def _checked_syntax(header: Dataset, shape: Layout, name: str) -> UID:
     if syntax not in AllTransferSyntaxes:
         raise DamagedFileError(f"{name} names an unknown transfer syntax.")
     size = shape.rows * shape.columns * shape.samples * (shape.allocated // 8)
+    if (
+        meta is not None
+        and syntax.is_encapsulated
+        and not data.startswith(_ITEM)
+        and size * shape.frames <= len(data) <= size * shape.frames + 1
+    ):
+        # Unpacked by a program that left the name of the packing.
+        meta.TransferSyntaxUID = syntax = UID("1.2.840.10008.1.2.1")
     if (
         not syntax.is_encapsulated
         and "422" not in shape.colours

@@ -33,7 +33,14 @@ _MODALITIES = {
     "PR": "a presentation state (PR)",
 }
 
+_MR = frozenset(("", "MR", "MRI", "NMR"))
+"""The modality, as the standard and converters write it; many files lack it."""
+
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_CONVERSIONS = ("SYN", "WSD", "DI")
+"""ConversionType of what a program wrote; others are of films, videos, drawings and
+scanned paper (PS3.3 C.8.6.1)."""
+
 _CAPTURES = frozenset(
     ("SCREENSAVE", "SCREENSAVES", "SCREENCAPTURE", "SCREENSHOT", "SECONDARYCAPTURE")
 )
@@ -73,7 +80,7 @@ _HEAD_WORDS = frozenset(
     word
     for line in (
         "HEAD BRAIN SKULL CRANIUM CRANIAL CEREBRAL CEREBRUM CEREBELLUM NEURO",
-        "PITUITARY SELLA HYPOPHYSIS IAC IAM ORBIT ORBITS HEADNECK WHOLEBODY WHOLE",
+        "PITUITARY SELLA HYPOPHYSIS IAC IAM ORBIT ORBITS HEADNECK WHOLEBODY",
         "WHOLEBRAIN KOPF SCHADEL SCHAEDEL HIRN GEHIRN HYPOPHYSE NEUROCRANIUM TETE",
         "CERVEAU CRANE ENCEPHALE HYPOPHYSAIRE CABEZA CEREBRO CRANEO ENCEFALO",
         "HIPOFISIS SILLA CABECA CRANIO HIPOFISE TESTA CERVELLO ENCEFALICO IPOFISI",
@@ -82,6 +89,34 @@ _HEAD_WORDS = frozenset(
     )
     for word in line.split()
 )
+
+_AMBIGUOUS_PARTS = frozenset(
+    word
+    for line in (
+        # Arms of a trial, the hippocampus, gating, tasks of a functional series, and
+        # words that mean something else in another language.
+        "ARM LEG HAND MAIN RADIUS ULNA CALF TOE HIP HIPS CARDIAC HEART PIE PIED FUS",
+        "DIZ RIM REIN RENE BRAS SEIN SENO MAMA MAO MANO ANCA VENTRE COLONNA POLSO",
+        "COLUMNA COLUNA SPINAL FINGER THUMB FOOT FUSS",
+    )
+    for word in line.split()
+)
+"""Words of other parts that a description may mean otherwise."""
+
+_PRIMARY_TUMOURS = frozenset(
+    word
+    for part in ("breast", "chest", "kidney", "liver", "prostate", "uterus")
+    for word in _OTHER_PARTS[part].split()
+)
+"""Words by which a study of the head may name where its metastases come from."""
+
+_HEAD_SIGNS = re.compile("头|頭|颅|脑|脳|腦|垂体|下垂体|뇌|두부|ГОЛОВ|МОЗГ|ГИПОФИЗ")
+_OTHER_SIGNS = re.compile(
+    "膝|肩|腕|腰椎|颈椎|頚椎|頸椎|胸椎|骨盆|前列腺|前立腺|乳腺|肝|무릎|어깨|요추|경추"
+    "|КОЛЕН|ПЛЕЧ|ПОЗВОНОЧ|ТАЗА|ПЕЧЕН"
+)
+_OF_BRAINS = re.compile(r"FLAIR|MP-?RAGE|BRAVO|DWI")
+"""Series that hardly anything but a head is scanned by."""
 
 _LOCALISER = re.compile(
     r"LOCALI[SZ]\w*|LOKALI[SZ]\w*|SCOUTS?|SURVEYS?|TOPOGRAMM?|PILOT|REPERAGE|LOCS?|"
@@ -93,20 +128,31 @@ _DIFFUSION = re.compile(r"DWI|DTI|DIFF|\bADC\b|TRACEW|EP_B\d|\bEP B\d")
 _OTHER = re.compile(
     r"T2\*|T2[ -]?STAR|\bHEMO\b|T2[ W]*FFE|SWI|SWAN|PERF|\bTOF\b"
     r"|ANGIO|MRA\b|BOLD|FMRI|\bPD\b|FIELD|PHASE|SPECTRO"
+    r"|\bMRV\b|VENOGR|\bP?C?ASL\b|RESTING"
 )
+_STEADY_STATE = re.compile(r"FIESTA|\bCISS\b|TRUFI|TRUE ?FISP|\bB-?(FFE|TFE)\b")
+"""Sequences weighted by T2 over T1, where no word says which they are taken for."""
+
 _FLAIR = re.compile(r"FLAIR|DARK[ _-]?FL(UID)?\b|\bFLUID ATT")
 _DENSITY = re.compile(r"\bPD\b")
 _T1 = re.compile(r"T1|MP-?RAGE|MEMPRAGE|SPGR|BRAVO|FSPGR|VIBE|THRIVE")
+_OF_AN_OPERATION = (
+    r"(?![ -]*(OP|SURG|FOSSA|CRANI|RT\b|RAD|CHEMO|TX\b|TRAUMA|BIOPS|RESEC|TREAT))"
+)
+"""What follows a word for before or after that means no contrast agent."""
+
 # "W/O" has become "W O" here.
 _PLAIN = re.compile(
-    r"\bPRE\b|WITHOUT|\bNATIV|UNENH|\bW *O\b|-C\b|\b(OHNE|SANS|SIN|SENZA|SEM)\b"
+    rf"\bPRE\b{_OF_AN_OPERATION}|WITHOUT|\bNATIV|UNENH|\bW *O\b|-C\b"
+    r"|\b(OHNE|SANS|SIN|SENZA|SEM)\b"
     r"|\b(BEZ|ZONDER|UTAN|UDEN|ILMAN|KONTRASTSIZ|SADE|S +C(ONTR\w*)?)\b"
     r"|БЕЗ|НАТИВ|平扫|平掃|単純|조영 ?전"
     r"|\bNON?[ -]*(GD|GAD|CONTR|ENH|INJ|(CE|KM)\b)"
 )
 _CONTRAST = re.compile(
-    r"(?<![A-Z])(GD|GADO?\w*|POST|CE|KM|KONTR?AST\w*|CONTRAST\w*)(?![A-Z])|\+ ?[CK]\b"
-    r"|\b[CK]\+|T1C|(?<![A-Z])(MDC|CIV|INJ\w*|POS|POS-?GD|DOTAREM|PROHANCE|OMNISCAN"
+    rf"(?<![A-Z])(GD|GADO?\w*|POST{_OF_AN_OPERATION}|CE|KM|KONTR?AST\w*|CONTRAST\w*)"
+    rf"(?![A-Z])|\+ ?[CK]\b|\b[CK]\+|T1C|(?<![A-Z])(MDC|CIV|INJ\w*"
+    rf"|POS{_OF_AN_OPERATION}|POS-?GD|DOTAREM|PROHANCE|OMNISCAN"
     r"|MAGNEVIST|MULTIHANCE|CLARISCAN|C C)(?![A-Z])|КОНТРАСТ|增强|增強|造影|조영"
 )
 _AND = r" *(&|AND|\+|,)? *"
@@ -150,15 +196,20 @@ def check_scope(header: Dataset, name: str) -> None:
         localiser, or the body part is clearly not the head.
     """
     modality = text(header, "Modality").upper()
-    if modality and modality != "MR":
+    if modality not in _MR:
         what = _MODALITIES.get(modality, "of another modality")
-        raise InputError(
-            f"{name} is {what}, not magnetic resonance (MR).", "Give an MR series."
-        )
+        hint = "Give an MR series."
+        if modality == "OT":
+            # Converters write so what they do not know.
+            hint = "If it is MR, save it with the modality MR, or as NIfTI."
+        raise InputError(f"{name} is {what}, not magnetic resonance (MR).", hint)
     kind = text(header, "ImageType").upper()
     called = "".join(plain_words(text(header, "SeriesDescription")))
     if (
-        text(header, "SOPClassUID").startswith(_SECONDARY_CAPTURE)
+        (
+            text(header, "SOPClassUID").startswith(_SECONDARY_CAPTURE)
+            and not _is_converted(header)
+        )
         or "SCREEN" in kind
         or called in _CAPTURES
     ):
@@ -174,6 +225,23 @@ def check_scope(header: Dataset, name: str) -> None:
             f"{name} shows another body part ({part}), not the head.",
             "Give an MR series of the brain.",
         )
+
+
+def _is_converted(header: Dataset) -> bool:
+    """Tell slices that a converter saved as secondary captures from screen pictures.
+
+    A screen has no place in the patient, and shows eight bits.
+    """
+    bits = numbers(header, "BitsStored", 1)
+    samples = numbers(header, "SamplesPerPixel", 1) or (1.0,)
+    return (
+        bits is not None
+        and bits[0] > 8
+        and samples[0] == 1
+        and numbers(header, "ImagePositionPatient", 3) is not None
+        and numbers(header, "ImageOrientationPatient", 6) is not None
+        and text(header, "ConversionType").upper() in _CONVERSIONS
+    )
 
 
 def localiser_error(name: str) -> InputError:
@@ -254,10 +322,14 @@ def computed_words(groups: Sequence[Dataset]) -> str:
         )
         if what is not None:
             return f"is {what}"
-    if "FAT" in values[2:]:
+    if "FAT" in values[2:] or (values[2:4] == ["F", "F"] and is_derived):
         return "shows fat alone"
+    if "FMRI" in values[2:]:
+        return FUNCTIONAL
     return _computed_by_name(groups[-1], is_derived, "ADC" in values)
 
+
+FUNCTIONAL = "is a functional series"
 
 _NAMED_MAPS = frozenset(
     (
@@ -267,7 +339,7 @@ _NAMED_MAPS = frozenset(
 )
 _MAP_NAMES = re.compile(
     r"APPARENT DIFF\w* COEF|\b(T[12]\*?|R2\*?|T2 ?STAR|FA|B0|B1|FIELD) ?MAPS?\b"
-    r"|COLOU?R FA"
+    r"|COLOU?R FA|FRACTIONAL ANISO|\bAVERAGE DC\b|MEAN DIFFUSIV"
 )
 _DIFFUSION_WORDS = frozenset(("DWI", "DIFF", "DTI", "EP", "TRACE", "TRACEW"))
 _SUSCEPTIBILITY_PHASE = re.compile(
@@ -284,6 +356,7 @@ def _computed_by_name(header: Dataset, is_derived: bool, is_adc: bool) -> str:
     # A diffusion series may be called after all that comes of it.
     if "ADC" in words:
         is_map |= is_derived or is_adc or not _DIFFUSION_WORDS & words
+    is_map |= "FA" in words and (len(words) == 1 or bool(_DIFFUSION_WORDS & words))
     if is_map:
         return f"is {_COMPUTED_WORDS['ADC']}"
     if words & {"SUBTRACTION", "SUBTRACTED"} or (is_derived and "SUB" in words):
@@ -292,6 +365,11 @@ def _computed_by_name(header: Dataset, is_derived: bool, is_adc: bool) -> str:
         return f"is {_COMPUTED_WORDS['MIP']}"
     if _SUSCEPTIBILITY_PHASE.search(named):
         return "shows phase, not the strength of the signal"
+    if not re.search(r"T[12]|FLAIR|MP ?RAGE", named):
+        if words & {"BOLD", "FMRI"}:
+            return FUNCTIONAL
+        if words & {"ASL", "PCASL", "PASL"}:
+            return "is a perfusion series"
     return ""
 
 
@@ -300,22 +378,55 @@ def other_part(header: Dataset) -> str:
 
     Whole words count. Where the part is another, and the series or the study is
     called one of the head, its name is believed: sites leave the part of the last
-    patient in their protocols.
+    patient in their protocols. Where no part is stated, what series and study are
+    called tells it.
     """
     words = plain_words(text(header, "BodyPartExamined"))
-    if not words or _HEAD_WORDS.intersection(words):
+    if _names_head(words):
         return ""
     one_word = "".join(words)
     part = next((_PARTS[word] for word in (*words, one_word) if word in _PARTS), "")
+    if not words:
+        return _described_part(header)
     if not part:
         return ""
-    for keyword in ("SeriesDescription", "StudyDescription", "ProtocolName"):
+    for keyword in _DESCRIPTIONS:
         name_words = plain_words(text(header, keyword))
         if any(word in _PARTS for word in name_words):
             return part
-        if _HEAD_WORDS.intersection(name_words):
+        if _names_head(name_words):
             return ""
     return part
+
+
+_DESCRIPTIONS = ("SeriesDescription", "StudyDescription", "ProtocolName")
+
+
+def _names_head(words: Sequence[str]) -> bool:
+    return bool(_HEAD_WORDS.intersection(words)) or "WHOLEBODY" in "".join(words)
+
+
+def _described_part(header: Dataset) -> str:
+    """Name the body part by what series and study are called, if it is plain."""
+    called = [text(header, keyword).upper() for keyword in _DESCRIPTIONS]
+    words = [plain_words(item) for item in called]
+    if any(map(_names_head, words)) or _HEAD_SIGNS.search(" ".join(called)):
+        return ""
+    clear = _PARTS.keys() - _AMBIGUOUS_PARTS
+    for own in (words[0], words[2]):
+        part = next((_PARTS[word] for word in own if word in clear), "")
+        if part:
+            return part
+    if _OTHER_SIGNS.search(f"{called[0]} {called[2]}"):
+        return _OF_OTHER_SIGNS
+    if _OF_BRAINS.search(called[0]):
+        return ""
+    of_exams = clear - _PRIMARY_TUMOURS
+    part = next((_PARTS[word] for word in words[1] if word in of_exams), "")
+    return part or (_OF_OTHER_SIGNS if _OTHER_SIGNS.search(called[1]) else "")
+
+
+_OF_OTHER_SIGNS = "by the name of its series or study"
 
 
 def guess_sequence(header: Dataset) -> MRSequence | None:
@@ -357,6 +468,8 @@ def _said(header: Dataset, keyword: str) -> str:
     apart = unicodedata.normalize("NFKD", text(header, keyword).upper())
     bare = "".join(char for char in apart if not unicodedata.combining(char))
     words = unicodedata.normalize("NFC", bare).replace("_", " ").replace("/", " ")
+    # The Cyrillic letter looks alike.
+    words = re.sub("Т(?=[12])", "T", words)
     return _BOTH.sub(" ", words)
 
 
@@ -372,7 +485,8 @@ def _by_words(header: Dataset, words: str, marked: str) -> MRSequence | None:
         both = second and not _OTHER.search(_DENSITY.sub(" ", words))
         return MRSequence.OTHER if not both else _by_times(header) or MRSequence.OTHER
     if first == second:
-        return None
+        steady = not first and _STEADY_STATE.search(words)
+        return MRSequence.OTHER if steady else None
     if first:
         return MRSequence.T1
     # A gradient echo of that name is weighted by T2*, and a long inversion by a

@@ -326,9 +326,8 @@ def _small(pixels: NDArray[np.float32]) -> NDArray[np.float32] | None:
     # Differences below what a float32 holds in full are no greys.
     if high - low < np.finfo(np.float32).tiny:
         return None
-    greys = (small - low) * np.float32(1.0 / (high - low))
-    np.maximum(greys, np.float32(0.0), out=greys)
-    np.minimum(greys, np.float32(1.0), out=greys)
+    # Cut off first: beside a tiny range, what lies beyond it would overflow.
+    greys = (np.clip(small, low, high) - low) * np.float32(1.0 / (high - low))
     return np.asarray(greys, np.float32)
 
 

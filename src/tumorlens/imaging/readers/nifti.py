@@ -6,6 +6,7 @@ The header is as https://nifti.nimh.nih.gov/nifti-1 and nifti-2 set it out.
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from tumorlens.imaging.geometry import (
     skew,
 )
 from tumorlens.imaging.readers.volume_file import (
+    LABELLED,
     VolumeHeader,
     inflate,
     read_volume,
@@ -48,6 +50,15 @@ _MAX_OFFSET = 16 * 2**20
 _MAX_VOLUMES = 100_000
 _LABELS = 1002
 """NIFTI_INTENT_LABEL: each value is an index of a list of structures."""
+
+_STATISTICS = range(2, 25)
+_VECTORS = (1006, 1007)
+_CALCULATED = (
+    (rb"SPM\{", "a map of a statistic"),
+    (rb"Tissue class \d", "the share of a tissue in each voxel, as SPM writes it"),
+    (rb"(Inverse )?Deformation|Jacobian", "a deformation between two volumes"),
+)
+"""Starts of descriptions that SPM gives to what it calculates."""
 
 _LEAST_WHOLE = 2**15
 """Bytes from which on a file is more than a header."""
@@ -86,12 +97,13 @@ def read_nifti(data: bytes, name: str, volume: int | None = None) -> Study:
         straight grid, or holds no number that is finite.
     """
     header = _header(unpacked_start(data, NIFTI_START_BYTES), len(data), name)
+    _check_intent(header, name)
     shape, volume_number = _shape(header, name, volume)
     affine, placed, notes = _affine(header, shape, name)
     if int(header["intent_code"]) == _LABELS:
         # Outlines are read here too, so it is no error.
         notes += (
-            "The header says that the values are labels (a segmentation), and no "
+            f"The header says that the values are labels {LABELLED}, and no "
             "intensities: give the series itself.",
         )
     dtype, channels = _dtype(header, name)
@@ -136,6 +148,22 @@ def _header(start: bytes, size: int, name: str) -> Nifti1Header:
         return kind(start[:length], check=False)  # type: ignore[no-untyped-call]
     except (WrapStructError, ValueError, struct.error) as error:
         raise DamagedFileError(f"{name} has a broken NIfTI header.") from error
+
+
+def _check_intent(header: Nifti1Header, name: str) -> None:
+    """Refuse what a header calls calculated: statistics, shares, deformations."""
+    intent = int(header["intent_code"])
+    described = bytes(header["descrip"].item())
+    what = next((what for start, what in _CALCULATED if re.match(start, described)), "")
+    if intent in _STATISTICS:
+        what = "a map of a statistic"
+    elif intent in _VECTORS:
+        what = "a deformation or other field of vectors"
+    if what:
+        raise InputError(
+            f"{name} is {what} by its header, and holds no intensities.",
+            "Give the scan itself.",
+        )
 
 
 def _shape(

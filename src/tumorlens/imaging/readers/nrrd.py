@@ -102,6 +102,7 @@ def read_nrrd(data: bytes, name: str) -> Study:
             f"{name} is a NRRD header whose voxels lie in another file.",
             "Save header and voxels as one .nrrd file.",
         )
+    _check_encoding(header, name)
     shape, axes = _shape(header, name)
     affine, placed = _affine(header, axes, name)
     grid = VolumeHeader(shape, _dtype(header, name), affine, placed)
@@ -133,6 +134,15 @@ def _header(data: bytes, name: str) -> tuple[dict[str, Any], int]:
     except Exception as error:
         raise DamagedFileError(f"{name} has a broken NRRD header.") from error
     return {str(key).lower(): value for key, value in fields.items()}, min(ends)
+
+
+def _check_encoding(header: dict[str, Any], name: str) -> None:
+    encoding = str(header.get("encoding", "")).lower()
+    if encoding not in ("raw", "gzip", "gz"):
+        raise InputError(
+            f"{name} is in the encoding {_shown(encoding)}.",
+            "Save it in the encoding raw or gzip.",
+        )
 
 
 def _dtype(header: dict[str, Any], name: str) -> np.dtype[np.generic]:
@@ -228,11 +238,6 @@ def _stored(
 ) -> bytearray | memoryview:
     """Bytes of the voxels."""
     encoding = str(header.get("encoding", "")).lower()
-    if encoding not in ("raw", "gzip", "gz"):
-        raise InputError(
-            f"{name} is in the encoding {_shown(encoding)}.",
-            "Save it in the encoding raw or gzip.",
-        )
     skips = []
     for field in ("line skip", "lineskip", "byte skip", "byteskip"):
         try:

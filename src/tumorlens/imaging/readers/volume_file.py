@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -27,7 +28,7 @@ from tumorlens.imaging.geometry import (
 )
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, check_unpacked, check_values
 from tumorlens.imaging.preprocess.framing import are_inverted
-from tumorlens.imaging.study import Plane, Study, VoxelGrid
+from tumorlens.imaging.study import Plane, Slice, Study, VoxelGrid
 
 MAX_RATIO = 250
 """Inflated over packed bytes: outlines of organs reach about 200, heads 10."""
@@ -142,6 +143,37 @@ def read_volume(
 
 
 _LEAST_GREYS = 16
+
+LABELLED = "(a segmentation)"
+_MOST_LABELS = 8
+_LEAST_LABELLED = 0.001
+"""Share of voxels with labels: fewer are marks."""
+
+_COARSE = 4
+
+
+def holds_labels(slices: Sequence[Slice]) -> bool:
+    """Tell whether slices hold so few values that they are labels, no intensities.
+
+    Parameters
+    ----------
+    slices
+        All slices of a volume.
+    """
+    # A coarse look at the middle tells nearly all scans.
+    middle = slices[len(slices) // 2].pixels[::_COARSE, ::_COARSE]
+    if np.unique(middle).size > _MOST_LABELS:
+        return False
+    counts: Counter[float] = Counter()
+    for item in slices:
+        values, each = np.unique(item.pixels, return_counts=True)
+        counts.update(dict(zip(values.tolist(), each.tolist(), strict=True)))
+        if len(counts) > _MOST_LABELS:
+            return False
+    labelled = counts.total() - max(counts.values())
+    whole = all(value.is_integer() for value in counts)
+    return whole and labelled >= _LEAST_LABELLED * counts.total()
+
 
 NEGATIVE = (
     "The greys of the volume are inverted (air is white); they were turned round "
