@@ -19,7 +19,9 @@ from fuzz.seeds import seeds_of
 
 ROOT = Path(__file__).parents[1]
 FAILURES = ROOT / "fuzz" / "failures"
-_STILL_SECONDS = 120.0
+_STILL_SECONDS = 900.0
+"""Wall time, which a loaded or paused machine makes long; work is cut off by its
+processor time."""
 _MOST_FAILURES = 20
 _MOST_ENDS = 5
 
