@@ -14,10 +14,9 @@ import pytest
 
 from tests.conftest import draw_phantom
 from tumorlens.errors import BundleError, InputError, MissingFileError, SettingError
-from tumorlens.inference.bundle.bundle import attach_file, load_bundle
+from tumorlens.inference.bundle.bundle import CLINICAL_FILE, attach_file, load_bundle
 from tumorlens.inference.classifier import Classifier, load_classifier
 from tumorlens.inference.clinical import (
-    CLINICAL_FILE,
     CategoryColumn,
     ClinicalModel,
     NumberColumn,

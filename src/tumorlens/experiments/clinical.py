@@ -40,6 +40,7 @@ from tumorlens.experiments.cross_validation import held_out_by_folds
 from tumorlens.experiments.evaluation import in_classes_of
 from tumorlens.imaging.formats import display_name
 from tumorlens.inference.bundle.bundle import (
+    CLINICAL_FILE,
     FACTS_FILE,
     MODEL_FILE,
     Bundle,
@@ -49,7 +50,6 @@ from tumorlens.inference.bundle.bundle import (
 from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.clinical import (
-    CLINICAL_FILE,
     CategoryColumn,
     ClinicalModel,
     ClinicalTable,

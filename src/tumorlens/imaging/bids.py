@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tumorlens.imaging.dicom.header import quiet
-from tumorlens.imaging.dicom.words import check_scope, guess_sequence
 from tumorlens.imaging.study import MRSequence, Study
 
 if TYPE_CHECKING:
@@ -266,6 +264,10 @@ def described(study: Study, name: str, sidecar: bytes | None) -> Study:
     header = None if sidecar is None else _header(sidecar)
     stated = bids_name(name)
     if header is not None:
+        # What reads DICOM loads slowly, and few volumes have a sidecar.
+        from tumorlens.imaging.dicom.header import quiet
+        from tumorlens.imaging.dicom.words import check_scope, guess_sequence
+
         with quiet():
             check_scope(header, name)
             sequence = guess_sequence(header)
@@ -304,6 +306,8 @@ _LONGEST_TEXT = 64
 def _header(sidecar: bytes) -> Dataset | None:
     """Write a sidecar as DICOM's tags; None where it is none."""
     from pydicom.dataset import Dataset
+
+    from tumorlens.imaging.dicom.header import quiet
 
     try:
         stated = json.loads(sidecar)

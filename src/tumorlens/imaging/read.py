@@ -33,8 +33,6 @@ from tumorlens.imaging.bids import (
     reason_aside,
     sidecar_names,
 )
-from tumorlens.imaging.dicom.grouping import gather_series, left_out, read_dicom
-from tumorlens.imaging.dicom.header import listed_files
 from tumorlens.imaging.formats import (
     GZIP_START,
     START_BYTES,
@@ -75,7 +73,7 @@ from tumorlens.imaging.readers.nifti import read_nifti
 from tumorlens.imaging.readers.nrrd import read_nrrd
 from tumorlens.imaging.readers.raster import has_pages, read_raster
 from tumorlens.imaging.readers.volume_file import LABELLED, holds_labels
-from tumorlens.imaging.study import Series, Study, to_slice
+from tumorlens.imaging.study import Series, Study, left_out, to_slice
 
 _ONE_SLICE_BYTES = 4 * 2**20
 """A DICOM file of at most so many bytes is most often one slice."""
@@ -121,9 +119,16 @@ def read_archive(data: bytes, name: str) -> Study:
     return read_collection(contents, name, failures, sidecars)
 
 
+def _read_dicom(data: bytes, name: str) -> Study:
+    # What reads DICOM loads slowly, and a picture's answer does not wait for it.
+    from tumorlens.imaging.dicom.grouping import read_dicom
+
+    return read_dicom(data, name)
+
+
 _READERS: dict[Format, Callable[[bytes, str], Study]] = {
     Format.RASTER: read_raster,
-    Format.DICOM: read_dicom,
+    Format.DICOM: _read_dicom,
     Format.NIFTI: read_nifti,
     Format.NRRD: read_nrrd,
     Format.METAIMAGE: read_metaimage,
@@ -267,6 +272,8 @@ def _with_second_file(path: Path, data: bytes, label: str) -> bytes:
 
 def _read_disc(path: Path, data: bytes, label: str) -> Study:
     """Read the files that a DICOMDIR lists."""
+    from tumorlens.imaging.dicom.header import listed_files
+
     listed_images = listed_files(data, label)[:MAX_ENTRIES]
     present_files = [
         file for parts in listed_images if (file := _below(path.parent, parts))
@@ -538,6 +545,8 @@ def read_collection(
     TooManyBrokenError
         Where the files that cannot be read cost too much (see `BrokenFiles`).
     """
+    from tumorlens.imaging.dicom.grouping import gather_series
+
     failures = [] if failures is None else failures
     sidecars = {} if sidecars is None else sidecars
     others: list[Study] = []
@@ -889,6 +898,8 @@ def _are_datasets(source: object) -> bool:
 
 def _read_datasets(datasets: Sequence[Any], name: str) -> Study:
     """Read DICOM datasets as the files that they would be."""
+    from tumorlens.imaging.dicom.grouping import gather_series
+
     several = len(datasets) > 1
     files = (
         (f"{name}#{place}" if several else name, _dicom_bytes(dataset, name))

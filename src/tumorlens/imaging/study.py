@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -392,6 +393,25 @@ class Study:
     def is_pictures(self) -> bool:
         """True where it holds single pictures alone, no series of several slices."""
         return all(len(series.slices) == 1 for series in self.series)
+
+
+def left_out(failures: Iterable[tuple[str, InputError]]) -> tuple[str, ...]:
+    """Say as a study's notes how many files were left out and why, without names.
+
+    Parameters
+    ----------
+    failures
+        Name of each file, and what keeps it out.
+    """
+    reasons = Counter(
+        error.message.removeprefix(name).strip() for name, error in failures
+    )
+    return tuple(
+        f"{count} file was left out: it {reason}"
+        if count == 1
+        else f"{count} files were left out: each {reason}"
+        for reason, count in reasons.most_common(10)
+    )
 
 
 def stacks_of(study: Study) -> Study:

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, compress, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +26,8 @@ from tumorlens.imaging.preprocess.slice import (
 )
 from tumorlens.imaging.read import Picture, is_single, read, source_name
 from tumorlens.imaging.study import Slice, Study
-from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from tumorlens.inference.bundle.bundle import CLINICAL_FILE, DEFAULT_BUNDLE, Bundle
 from tumorlens.inference.bundle.facts import FLOAT32, Precision
-from tumorlens.inference.clinical import (
-    CLINICAL_FILE,
-    ClinicalModel,
-    add_columns,
-    load_clinical_model,
-)
 from tumorlens.inference.slice.decision import (
     Decision,
     RawOutputs,
@@ -52,6 +46,9 @@ from tumorlens.inference.slice.prediction import (
     sequence_caveat,
 )
 from tumorlens.inference.slice.session import AUTO, LoadedModel, Session, load_model
+
+if TYPE_CHECKING:
+    from tumorlens.inference.clinical import ClinicalModel
 
 DEFAULT_BATCH = 1
 """One thread runs one slice as quickly as each of four, in far less memory."""
@@ -206,6 +203,8 @@ class Classifier:
         SettingError
             The bundle has learned no columns.
         """
+        from tumorlens.inference.clinical import add_columns
+
         return add_columns(prediction, row, self.clinical_model(), self.bundle)
 
     def clinical_model(self) -> ClinicalModel:
@@ -503,6 +502,9 @@ def classifier_of(model: LoadedModel) -> Classifier:
     """
     clinical = None
     if CLINICAL_FILE in model.bundle.files:
+        # Most bundles have none, and a picture's answer does not wait for it.
+        from tumorlens.inference.clinical import load_clinical_model
+
         clinical = load_clinical_model(model.bundle)
     return Classifier(*model, clinical)
 

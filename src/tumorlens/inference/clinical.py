@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError, InputError, MissingFileError
 from tumorlens.imaging.formats import display_name
-from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.bundle import CLINICAL_FILE, Bundle
 from tumorlens.inference.bundle.facts import Reader
 from tumorlens.inference.slice.decision import (
     ClinicalUse,
@@ -485,7 +485,6 @@ def read_column(facts: Reader) -> Column:
     )
 
 
-CLINICAL_FILE = "clinical.json"
 FORMAT = "tumorlens-clinical/1"
 LEAST_PROBABILITY = 1e-6
 """Below this the image's probability of a class counts as this, so that columns can

@@ -358,6 +358,23 @@ def test_as_a_module_no_training_framework_is_imported(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_picture_does_not_wait_for_what_reads_dicom_and_columns(
+    tmp_path: Path, tiny_bundle: Path
+) -> None:
+    picture = tmp_path / "one.png"
+    cv2.imwrite(str(picture), draw_phantom())
+    code = (
+        "import sys; from tumorlens.cli.main import main; "
+        f"main(['predict', {str(picture)!r}, '--model', {str(tiny_bundle)!r}]); "
+        "slow = [name for name in sys.modules if 'dicom' in name or 'clinical' in name]"
+        "; sys.exit(str(slow or '') or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_ctrl_c_ends_cleanly_and_leaves_json_that_can_be_read(
     tmp_path: Path, tiny_bundle: Path
 ) -> None:

@@ -26,8 +26,8 @@ from tests.samples.clinical import (
 )
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import read_manifest, write_manifest
-from tumorlens.inference.bundle.bundle import load_bundle
-from tumorlens.inference.clinical import CLINICAL_FILE, load_clinical_model
+from tumorlens.inference.bundle.bundle import CLINICAL_FILE, load_bundle
+from tumorlens.inference.clinical import load_clinical_model
 from tumorlens.report.slice.document import RESEARCH_USE, prediction_from_json
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

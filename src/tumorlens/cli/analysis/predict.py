@@ -36,7 +36,6 @@ from tumorlens.cli._shared.output_files import (
 from tumorlens.errors import InputError, MissingFileError, UnreadableFileError
 from tumorlens.imaging.archive import archive_contents
 from tumorlens.imaging.bids import GIVE_A_SCAN, reason_aside
-from tumorlens.imaging.dicom.grouping import left_out
 from tumorlens.imaging.formats import (
     START_BYTES,
     SUFFIXES,
@@ -51,8 +50,8 @@ from tumorlens.imaging.formats import (
 from tumorlens.imaging.limits import MAX_FILE_BYTES
 from tumorlens.imaging.read import belonging_files
 from tumorlens.imaging.readers.detached import data_file_names
+from tumorlens.imaging.study import left_out
 from tumorlens.inference.classifier import DEFAULT_BATCH, Classifier, load_classifier
-from tumorlens.inference.clinical import ClinicalTable, read_clinical_table
 from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report.slice.document import (
     RESEARCH_USE,
@@ -67,6 +66,8 @@ from tumorlens.taxonomy import ClassName
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from tumorlens.inference.clinical import ClinicalTable
 
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
@@ -189,6 +190,8 @@ def predict(
 
 def _table(path: Path, classifier: Classifier) -> ClinicalTable:
     """Read a table, and make sure that it fits the model and names files."""
+    from tumorlens.inference.clinical import read_clinical_table
+
     model = classifier.clinical_model()
     table = read_clinical_table(path)
     if not table.by_file:

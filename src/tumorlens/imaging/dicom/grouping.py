@@ -26,7 +26,7 @@ from tumorlens.imaging.dicom.order import (
 from tumorlens.imaging.dicom.words import LOCALISER
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles, check_unpacked
 from tumorlens.imaging.preprocess.framing import are_inverted
-from tumorlens.imaging.study import Series, Study
+from tumorlens.imaging.study import Series, Study, left_out
 
 _SAME_WAY = 0.01
 _CROSSED = 0.7
@@ -151,19 +151,6 @@ def gather_series(
         raise arranged.failures[0][1]
     notes = (*arranged.notes, *left_out(failures))
     return Study(arranged.series, notes), (*failures, *arranged.failures)
-
-
-def left_out(failures: Iterable[tuple[str, InputError]]) -> tuple[str, ...]:
-    """Say how many files were left out and why, without their names."""
-    reasons = Counter(
-        error.message.removeprefix(name).strip() for name, error in failures
-    )
-    return tuple(
-        f"{count} file was left out: it {reason}"
-        if count == 1
-        else f"{count} files were left out: each {reason}"
-        for reason, count in reasons.most_common(10)
-    )
 
 
 class Arranged(NamedTuple):

@@ -55,6 +55,8 @@ a much larger one is not ours."""
 
 MODEL_FILE = "model.onnx"
 OOD_FILE = "domain.npz"
+CLINICAL_FILE = "clinical.json"
+"""What the model has learned of clinical columns; most bundles have none."""
 WEIGHTS_FILE = "model.weights.h5"
 LICENCE_FILE = "LICENSE-WEIGHTS"
 """Plain text: on which datasets and licences the weights rest."""
