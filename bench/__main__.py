@@ -6,6 +6,7 @@ python -m bench [TOPIC ...] [--model DIR] [--json F] [--with-train]
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import subprocess
 import sys
@@ -34,6 +35,8 @@ def main() -> int:
     except TumorLensError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    # An installed package has its bytecode; a start is not to compile it.
+    compileall.compile_dir(ROOT / "src", quiet=1)
     groups: list[tuple[str, list[Figure]]] = []
     notes: list[str] = []
     for topic in options.topics or TOPICS:
