@@ -343,6 +343,14 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+def _check_runs(code: str) -> None:
+    """Run Python code in a process of its own, which has to end well and silently."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_as_a_module_no_training_framework_is_imported(
     folder: Path, tiny_bundle: Path
 ) -> None:
@@ -352,10 +360,7 @@ def test_as_a_module_no_training_framework_is_imported(
         "heavy = {'keras', 'tensorflow', 'scipy', 'sklearn', 'matplotlib', 'rich', "
         "'flask', 'reportlab'}; sys.exit(str(heavy & set(sys.modules) or '') or 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    _check_runs(code)
 
 
 def test_a_picture_does_not_wait_for_what_reads_dicom_and_columns(
@@ -369,10 +374,7 @@ def test_a_picture_does_not_wait_for_what_reads_dicom_and_columns(
         "slow = [name for name in sys.modules if 'dicom' in name or 'clinical' in name]"
         "; sys.exit(str(slow or '') or 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    _check_runs(code)
 
 
 def test_ctrl_c_ends_cleanly_and_leaves_json_that_can_be_read(
