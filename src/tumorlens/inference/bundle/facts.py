@@ -160,7 +160,8 @@ class MeasuredShare(Rate):
     Parameters
     ----------
     slices, patients
-        Numbers of slices and patients. Every patient weighs alike in the share.
+        Numbers of slices (of a whole series' operating points: of series) and patients.
+        Every patient weighs alike in the share.
     """
 
     slices: int
@@ -196,7 +197,7 @@ class OperatingPoint:
         or series. Both are None where too few such patients were there.
     measured
         What the threshold finds and what it costs: by MR sequence (`ALL_SEQUENCES`
-        first), then by group of slices, see
+        first), then by group of slices or series, see
         `tumorlens.calibration.operating_points.slice_groups`. Empty in a bundle that
         does not say.
     """
