@@ -324,10 +324,9 @@ def _open_tables() -> str:
     """Set the recipe beside the same on openly licensed sets alone, fold by fold."""
     texts = []
     for fold in OPEN_FOLDS:
-        path = FIGURES / "open" / f"{fold}.json"
-        if not path.exists():
+        models = _figures(f"open/{fold}.json")
+        if models is None:
             continue
-        models = json.loads(path.read_text(encoding="utf-8"))
         rows = []
         for part in ("sequences", "sites"):
             for key, first in models[0][part].items():
@@ -372,11 +371,16 @@ def _own_table(models: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _figures(file: str) -> Any | None:  # noqa: ANN401 - plain JSON
+    """Read what a command has measured; None where it was not run yet."""
+    path = FIGURES / file
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def _scans_table() -> str:
-    path = FIGURES / "scans.json"
-    if not path.exists():
+    figures = _figures("scans.json")
+    if figures is None:
         return "Nothing was measured on whole series yet: run `make scans`."
-    figures = json.loads(path.read_text(encoding="utf-8"))
     patients = figures["learned"]["patients"]
     return "\n".join(
         (
@@ -392,10 +396,9 @@ def _scans_table() -> str:
 
 def _clinical_tables() -> str:
     """Say what real clinical columns add to the image, by patient."""
-    path = FIGURES / "clinical.json"
-    if not path.exists():
+    report = _figures("clinical.json")
+    if report is None:
         return "Nothing was measured on real columns yet: run `make clinical`."
-    report = json.loads(path.read_text(encoding="utf-8"))
     people = [
         f"{counts['patients']} with {name_text(name)}"
         for name, counts in report["classes"].items()
@@ -440,10 +443,10 @@ def _bench_table(bench: dict[str, Any]) -> str:
 
 
 def _growth_table() -> str:
-    path = FIGURES / "growth.json"
-    if not path.exists():
+    document = _figures("growth.json")
+    if document is None:
         return "Nothing was measured yet: run `python -m bench.growth`."
-    curves = json.loads(path.read_text(encoding="utf-8"))["curves"]
+    curves = document["curves"]
     rows = []
     for curve in curves:
         first, last = curve["points"][0], curve["points"][-1]
@@ -470,11 +473,11 @@ def _growth_table() -> str:
 
 
 def _choices_table() -> str:
-    path = FIGURES / "choices.json"
-    if not path.exists():
+    document = _figures("choices.json")
+    if document is None:
         return "Nothing was measured yet: run `python -m bench.choices`."
     rows = []
-    for choice in json.loads(path.read_text(encoding="utf-8"))["choices"]:
+    for choice in document["choices"]:
         cells = [choice["what"]]
         for way in ("before", "after"):
             time = choice[f"{way}_ms"]
@@ -485,11 +488,11 @@ def _choices_table() -> str:
 
 
 def _fuzz_table() -> str:
-    path = FIGURES / "fuzz.json"
-    if not path.exists():
+    document = _figures("fuzz.json")
+    if document is None:
         return "Nothing was run yet: run `make fuzz`."
     rows = []
-    for run in json.loads(path.read_text(encoding="utf-8"))["runs"]:
+    for run in document["runs"]:
         outcomes = run["outcomes"]
         read = outcomes.get("ok", 0)
         refused = sum(outcomes.values()) - read
@@ -514,10 +517,9 @@ _PAPER_WORKERS = 64
 
 def _archive_tables() -> str:
     """Show what an archive takes, and on paper what a hundred million slices would."""
-    path = FIGURES / "archive.json"
-    if not path.exists():
+    measured = _figures("archive.json")
+    if measured is None:
         return "Nothing was measured yet: run `python -m bench.archive`."
-    measured = json.loads(path.read_text(encoding="utf-8"))
     facts = measured["machine"]
     rates = {run["ray_workers"]: run for run in measured["rates"]}
     one = rates.get(1) or rates[0]
@@ -571,10 +573,9 @@ ENDPOINTS = {
 
 def _validation_table() -> str:
     """Show what came of the example of a protocol."""
-    path = FIGURES / "validation.json"
-    if not path.exists():
+    report = _figures("validation.json")
+    if report is None:
         return "Nothing was measured yet: run `make validation`."
-    report = json.loads(path.read_text(encoding="utf-8"))
     model = report["model"]
     rows = [
         (
