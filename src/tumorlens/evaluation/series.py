@@ -47,13 +47,7 @@ from tumorlens.inference.series.classifier import (
     SeriesClassifier,
     load_series_classifier,
 )
-from tumorlens.inference.series.decision import (
-    log_odds,
-    run_length,
-    series_log_odds,
-    series_probabilities,
-    strongest_run,
-)
+from tumorlens.inference.series.decision import kind_shares, series_log_odds
 from tumorlens.inference.slice.decision import is_cleared
 from tumorlens.statistics import (
     Draws,
@@ -116,7 +110,7 @@ def fit_series(
         for name in points
     }
     figures = _figures(table, acquired, thresholds)
-    figures["kinds"] = _kinds(scored_series, acquired)
+    figures["kinds"] = _kinds(scored_series)
     measured = {
         name: _measured(scored_series, _sigmoid(acquired) < bar)
         for name, bar in thresholds.items()
@@ -235,26 +229,13 @@ def _measured(
     )
 
 
-def _kinds(
-    scored_series: Sequence[ScoredSeries], odds: NDArray[np.float64]
-) -> dict[str, dict[str, Any]]:
-    """Say by source and kind how often the likeliest kind of a tumour is the right one.
-
-    Parameters
-    ----------
-    scored_series
-        N judged series.
-    odds
-        Shape (N,): log-odds of any tumour.
-    """
-    named = []
-    for series, value in zip(scored_series, odds, strict=True):
-        view = series.views[0]
-        p_tumor = 1.0 - view.probabilities[:, NO_TUMOR_INDEX]
-        run = strongest_run(log_odds(p_tumor), run_length(view.gap_mm))
-        shares = series_probabilities(view.probabilities, run, float(value))
-        shares[NO_TUMOR_INDEX] = 0.0
-        named.append(CLASSES[int(shares.argmax())])
+def _kinds(scored_series: Sequence[ScoredSeries]) -> dict[str, dict[str, Any]]:
+    """Say how often a tumour's likeliest kind is the right one, by source and kind."""
+    places = [CLASSES.index(kind) for kind in TUMOR_CLASSES]
+    named = [
+        TUMOR_CLASSES[kind_shares(series.views[0].probabilities[:, places]).argmax()]
+        for series in scored_series
+    ]
     records = [series.record for series in scored_series]
     draws = Resampling([record.patient for record in records])
     is_right = np.array(
@@ -262,11 +243,11 @@ def _kinds(
     )
     kinds: dict[str, dict[str, Any]] = {}
     for source in sorted({record.source for record in records}):
-        for kind in CLASSES:
+        for kind in TUMOR_CLASSES:
             rows = np.array(
                 [record.source == source and record.label is kind for record in records]
             )
-            if kind is TumorClass.NO_TUMOR or not rows.any():
+            if not rows.any():
                 continue
             kinds.setdefault(source, {})[kind] = {
                 "right": draws.share(is_right, rows),

@@ -565,6 +565,28 @@ def kind_weights(p_tumor: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum(), np.float64)
 
 
+def kind_shares(kinds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Pool what the slices say of which kind the tumour is.
+
+    Parameters
+    ----------
+    kinds
+        Shape (D, K): probability of each kind of tumour, NaN rows where a slice was not
+        judged.
+
+    Returns
+    -------
+    ndarray
+        Shape (K,): the weighted geometric mean of the kinds' shares (a logarithmic
+        opinion pool; Genest and Zidek 1986, Statistical Science), by `kind_weights`. It
+        does not sum to 1.
+    """
+    weights = kind_weights(kinds.sum(axis=1))
+    shares = np.nan_to_num(kinds)
+    shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12)
+    return np.asarray(np.exp(weights @ np.log(np.maximum(shares, _LEAST_SHARE))))
+
+
 def series_probabilities(
     probabilities: NDArray[np.float64],
     run: tuple[int, int],
@@ -586,19 +608,12 @@ def series_probabilities(
     Returns
     -------
     ndarray
-        Shape (K,), summing to 1. Kinds have the weighted geometric mean of their
-        shares (a logarithmic opinion pool; Genest and Zidek 1986, Statistical Science),
-        by `kind_weights`.
+        Shape (K,), summing to 1; the kinds by `kind_shares`.
     """
     values = np.maximum(np.nanmean(probabilities[slice(*run)], axis=0), _LEAST_SHARE)
     clear = clear_places(classes)
     kinds = [place for place in range(len(classes)) if place not in clear]
-    weights = kind_weights(probabilities[:, kinds].sum(axis=1))
-    shares = np.nan_to_num(probabilities[:, kinds])
-    shares = np.maximum(
-        shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-12), _LEAST_SHARE
-    )
-    values[kinds] = np.exp(weights @ np.log(shares))
+    values[kinds] = kind_shares(probabilities[:, kinds])
     p_tumor = 1.0 / (1.0 + math.exp(-odds))
     values[kinds] *= p_tumor / values[kinds].sum()
     values[clear] *= (1.0 - p_tumor) / values[clear].sum()
