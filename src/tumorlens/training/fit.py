@@ -224,6 +224,7 @@ def compile_model(
     model: keras.Model,
     config: TrainingConfig,
     first_step: keras.Variable | None = None,
+    log_shares: keras.Variable | None = None,
 ) -> None:
     """Give a network its losses and its optimizer (Adam, or AdamW).
 
@@ -236,9 +237,11 @@ def compile_model(
     first_step
         Step of the run at which an optimizer starts that remembers nothing; None for
         the first.
+    log_shares
+        The same as of `CandidateLoss`, for the slice head.
     """
     losses: dict[str, keras.losses.Loss] = {
-        "logits": CandidateLoss(config.label_smoothing)
+        "logits": CandidateLoss(config.label_smoothing, log_shares)
     }
     weights = {"logits": 1.0}
     if "evidence" in model.output_names:

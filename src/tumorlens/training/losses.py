@@ -86,11 +86,18 @@ class CandidateLoss(keras.losses.Loss):
     ----------
     label_smoothing
         Share of the target that is spread over all answers.
+    log_shares
+        Shape (F,), float32: logarithm of how often each answer is drawn, added to what
+        the head gives (logit adjustment: Menon et al. 2021, ICLR). None where
+        all are drawn alike.
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, label_smoothing: float = 0.0, log_shares: keras.Variable | None = None
+    ) -> None:
         super().__init__(name="candidate_loss")
         self._smoothing = label_smoothing
+        self._log_shares = log_shares
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
         """Work out the loss of each row.
@@ -108,6 +115,8 @@ class CandidateLoss(keras.losses.Loss):
         KerasTensor
             Shape (N,), float32.
         """
+        if self._log_shares is not None:
+            y_pred = y_pred + self._log_shares
         logs = ops.log_softmax(y_pred, axis=-1)
         together = ops.logsumexp(logs + _NEVER * (y_true - 1.0), axis=-1)
         spread = ops.mean(logs, axis=-1)

@@ -27,7 +27,7 @@ from tumorlens.scale.federation.privacy import Budget, private_steps
 from tumorlens.scale.federation.site_counts import site_counts
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
 from tumorlens.training.config import TrainingConfig
-from tumorlens.training.dataset import Sample, load_samples
+from tumorlens.training.dataset import Sample, load_samples, sampling_weights
 from tumorlens.training.fit import (
     build_first,
     compile_model,
@@ -39,6 +39,10 @@ from tumorlens.training.networks.registry import find_network
 
 Arrays = dict[str, NDArray[np.float32]]
 """Weights that are shared, by layer and name."""
+
+ABSENT_SHARE = 0.01
+"""Share of the draws that a class which a site has not counts with: not 0, so that the
+site still says a little against it."""
 
 COPIES = "copies.json"
 FINAL_WEIGHTS = "final.weights.h5"
@@ -185,7 +189,10 @@ class _Network:
             for variable in self.model.trainable_variables:
                 variable.regularizer = _Pull(variable, plan.proximal)
                 self._pulls.append(variable.regularizer)
-        compile_model(self.model, training, self._first_step)
+        self._log_shares = keras.Variable(
+            np.zeros(self.model.output["logits"].shape[-1], np.float32), trainable=False
+        )
+        compile_model(self.model, training, self._first_step, self._log_shares)
         self.model.optimizer.build(self.model.trainable_variables)
         self._seeds = [
             (layer.seed_generator.state, np.asarray(layer.seed_generator.state.value))
@@ -210,8 +217,24 @@ class _Network:
             with np.load(local, allow_pickle=False) as stored:
                 put_arrays(self.model, {name: stored[name] for name in stored.files})
 
-    def start(self, round_number: int, first_step: int) -> None:
-        """Forget what the optimizer remembers, and draw dropout anew."""
+    def start(
+        self, round_number: int, first_step: int, shares: NDArray[np.float64] | None
+    ) -> None:
+        """Forget what the optimizer remembers, and draw dropout anew.
+
+        Parameters
+        ----------
+        round_number, first_step
+            Number of the round, and the step of the run that it starts at.
+        shares
+            Shape (F,): share of each finding in a site's draws, which its loss is to
+            know; None where it is not to.
+        """
+        self._log_shares.assign(
+            np.zeros(self._log_shares.shape, np.float32)
+            if shares is None
+            else np.log(np.maximum(shares, ABSENT_SHARE)).astype(np.float32)
+        )
         for variable in self.model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable.value))
         self._first_step.assign(first_step)
@@ -406,7 +429,9 @@ class Site:
             )
         network.put(arrays, self.folder / _LOCAL)
         counts = self._counts(plan, network, "validation")
-        network.start(round_number, first_step)
+        adjusts = plan.adjust_logits and plan.privacy is None
+        shares = drawn_shares(samples, training) if adjusts else None
+        network.start(round_number, first_step, shares)
         steps = training.steps_per_epoch
         loss, epsilon = None, None
         if plan.privacy is None:
@@ -492,6 +517,34 @@ class Site:
                 f"plan's is {promised}.",
                 "Agree on a plan with more privacy.",
             )
+
+
+def drawn_shares(
+    samples: Sequence[Sample], training: TrainingConfig
+) -> NDArray[np.float64]:
+    """Work out how often a run draws each finding.
+
+    Parameters
+    ----------
+    samples
+        N training slices.
+    training
+        Choices of the run.
+
+    Returns
+    -------
+    ndarray
+        Shape (F,), summing to 1, in the order of the network's outputs. A slice that
+        may show one of several findings counts for each in parts.
+    """
+    findings = find_network(training.network).findings
+    shares = np.zeros(len(findings))
+    for sample, weight in zip(
+        samples, sampling_weights(samples, training.sampling), strict=True
+    ):
+        for finding in sample.findings:
+            shares[findings.index(finding)] += weight / len(sample.findings)
+    return shares
 
 
 def scored_by_network(
