@@ -224,7 +224,7 @@ def compile_model(
     model: keras.Model,
     config: TrainingConfig,
     first_step: keras.Variable | None = None,
-    log_shares: keras.Variable | None = None,
+    present: keras.Variable | None = None,
 ) -> None:
     """Give a network its losses and its optimizer (Adam, or AdamW).
 
@@ -237,11 +237,11 @@ def compile_model(
     first_step
         Step of the run at which an optimizer starts that remembers nothing; None for
         the first.
-    log_shares
-        The same as of `CandidateLoss`, for the slice head.
+    present
+        The same as of `CandidateLoss`; None for all findings.
     """
     losses: dict[str, keras.losses.Loss] = {
-        "logits": CandidateLoss(config.label_smoothing, log_shares)
+        "logits": CandidateLoss(config.label_smoothing, present)
     }
     weights = {"logits": 1.0}
     if "evidence" in model.output_names:
@@ -249,7 +249,7 @@ def compile_model(
         network = network_of(config)
         slices = network.judges == "slices"
         losses["evidence"] = (
-            EvidenceLoss(clear_places(network.findings))
+            EvidenceLoss(clear_places(network.findings), present)
             if slices
             else keras.losses.CategoricalCrossentropy(from_logits=True)
         )

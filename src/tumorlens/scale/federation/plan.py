@@ -95,10 +95,10 @@ class FederationPlan:
         are left out of training at all sites but one.
     min_cell
         Patients or slices below which a site sends no count.
-    adjust_logits
-        Whether a site's loss knows how often the site draws each class. Else a site
-        that has no meningioma teaches all others that there is none. Not with
-        differential privacy, which such numbers would bypass.
+    restricted_softmax
+        Whether a site's loss leaves out the classes that the site has not. Else a site
+        without meningiomas teaches all others that there are none. Not with
+        differential privacy, which such facts would bypass.
     """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -114,7 +114,7 @@ class FederationPlan:
     privacy: Privacy | None = None
     audit: bool = False
     min_cell: int = 5
-    adjust_logits: bool = True
+    restricted_softmax: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what does not go together.

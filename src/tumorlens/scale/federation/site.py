@@ -27,7 +27,7 @@ from tumorlens.scale.federation.privacy import Budget, private_steps
 from tumorlens.scale.federation.site_counts import site_counts
 from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
 from tumorlens.training.config import TrainingConfig
-from tumorlens.training.dataset import Sample, load_samples, sampling_weights
+from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import (
     build_first,
     compile_model,
@@ -39,10 +39,6 @@ from tumorlens.training.networks.registry import find_network
 
 Arrays = dict[str, NDArray[np.float32]]
 """Weights that are shared, by layer and name."""
-
-ABSENT_SHARE = 0.01
-"""Share of the draws that a class which a site has not counts with: not 0, so that the
-site still says a little against it."""
 
 COPIES = "copies.json"
 FINAL_WEIGHTS = "final.weights.h5"
@@ -189,10 +185,11 @@ class _Network:
             for variable in self.model.trainable_variables:
                 variable.regularizer = _Pull(variable, plan.proximal)
                 self._pulls.append(variable.regularizer)
-        self._log_shares = keras.Variable(
-            np.zeros(self.model.output["logits"].shape[-1], np.float32), trainable=False
+        self._present = keras.Variable(
+            np.ones(len(find_network(training.network).findings), np.float32),
+            trainable=False,
         )
-        compile_model(self.model, training, self._first_step, self._log_shares)
+        compile_model(self.model, training, self._first_step, self._present)
         self.model.optimizer.build(self.model.trainable_variables)
         self._seeds = [
             (layer.seed_generator.state, np.asarray(layer.seed_generator.state.value))
@@ -218,7 +215,7 @@ class _Network:
                 put_arrays(self.model, {name: stored[name] for name in stored.files})
 
     def start(
-        self, round_number: int, first_step: int, shares: NDArray[np.float64] | None
+        self, round_number: int, first_step: int, present: NDArray[np.float32]
     ) -> None:
         """Forget what the optimizer remembers, and draw dropout anew.
 
@@ -226,15 +223,10 @@ class _Network:
         ----------
         round_number, first_step
             Number of the round, and the step of the run that it starts at.
-        shares
-            Shape (F,): share of each finding in a site's draws, which its loss is to
-            know; None where it is not to.
+        present
+            Shape (F,): 1 for each finding that the softmax of the site's loss holds.
         """
-        self._log_shares.assign(
-            np.zeros(self._log_shares.shape, np.float32)
-            if shares is None
-            else np.log(np.maximum(shares, ABSENT_SHARE)).astype(np.float32)
-        )
+        self._present.assign(present)
         for variable in self.model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable.value))
         self._first_step.assign(first_step)
@@ -429,9 +421,7 @@ class Site:
             )
         network.put(arrays, self.folder / _LOCAL)
         counts = self._counts(plan, network, "validation")
-        adjusts = plan.adjust_logits and plan.privacy is None
-        shares = drawn_shares(samples, training) if adjusts else None
-        network.start(round_number, first_step, shares)
+        network.start(round_number, first_step, present_findings(samples, plan))
         steps = training.steps_per_epoch
         loss, epsilon = None, None
         if plan.privacy is None:
@@ -519,32 +509,30 @@ class Site:
             )
 
 
-def drawn_shares(
-    samples: Sequence[Sample], training: TrainingConfig
-) -> NDArray[np.float64]:
-    """Work out how often a run draws each finding.
+def present_findings(
+    samples: Sequence[Sample], plan: FederationPlan
+) -> NDArray[np.float32]:
+    """Mark the findings that a site's loss is to tell apart.
 
     Parameters
     ----------
     samples
-        N training slices.
-    training
-        Choices of the run.
+        Training slices of the site.
+    plan
+        Choices of the federation.
 
     Returns
     -------
     ndarray
-        Shape (F,), summing to 1, in the order of the network's outputs. A slice that
-        may show one of several findings counts for each in parts.
+        Shape (F,), float32, in the order of the network's outputs: 1 for what the
+        slices may show, else 0. All 1 where the plan does not restrict the softmax, and
+        with differential privacy, which no fact about the slices may bypass.
     """
-    findings = find_network(training.network).findings
-    shares = np.zeros(len(findings))
-    for sample, weight in zip(
-        samples, sampling_weights(samples, training.sampling), strict=True
-    ):
-        for finding in sample.findings:
-            shares[findings.index(finding)] += weight / len(sample.findings)
-    return shares
+    findings = find_network(plan.training.network).findings
+    if not plan.restricted_softmax or plan.privacy is not None:
+        return np.ones(len(findings), np.float32)
+    shown = {finding for sample in samples for finding in sample.findings}
+    return np.array([item in shown for item in findings], np.float32)
 
 
 def scored_by_network(

@@ -258,7 +258,7 @@ def _arms(
         aggregation="mean",
         batch_norm="shared",
         privacy=None,
-        adjust_logits=False,
+        restricted_softmax=False,
     )
     training = plan.training
     more_steps = replace(
