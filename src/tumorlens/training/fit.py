@@ -249,7 +249,7 @@ def compile_model(
         network = network_of(config)
         slices = network.judges == "slices"
         losses["evidence"] = (
-            EvidenceLoss(clear_places(network.findings), present)
+            EvidenceLoss(clear_places(network.findings))
             if slices
             else keras.losses.CategoricalCrossentropy(from_logits=True)
         )

@@ -25,7 +25,7 @@ from tumorlens.evaluation.scored_slices import ScoredSlices
 from tumorlens.scale.federation.plan import BatchNorm, FederationPlan
 from tumorlens.scale.federation.privacy import Budget, private_steps
 from tumorlens.scale.federation.site_counts import site_counts
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Finding, TumorClass
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import (
@@ -265,6 +265,7 @@ class SiteUpdate:
     """
 
     arrays: Arrays
+    weight: float
     patients: int
     slices: int
     loss: float | None
@@ -436,6 +437,7 @@ class Site:
         self._keep_local(network.local_arrays())
         return SiteUpdate(
             shared_arrays(model, plan.batch_norm),
+            weight_of(samples),
             patients,
             len(samples),
             loss,
@@ -507,6 +509,27 @@ class Site:
                 f"plan's is {promised}.",
                 "Agree on a plan with more privacy.",
             )
+
+
+def weight_of(samples: Sequence[Sample]) -> float:
+    """Weigh a site by the square roots of its patients, class by class.
+
+    Parameters
+    ----------
+    samples
+        Training slices of the site.
+
+    Returns
+    -------
+    float
+        Sum over findings of the root of the number of patients who show it: halfway
+        between all patients alike and all sites alike, and more for a site that shows
+        several classes.
+    """
+    groups: dict[tuple[Finding, ...], set[str]] = {}
+    for sample in samples:
+        groups.setdefault(sample.findings, set()).add(sample.record.group)
+    return float(sum(np.sqrt(len(patients)) for patients in groups.values()))
 
 
 def present_findings(
