@@ -492,7 +492,7 @@ def training_stream(training: Sequence[Sample], config: TrainingConfig) -> Batch
     kind = BatchStream if network.judges == "slices" else VolumeStream
     return kind(
         training,
-        sampling_weights(training, config.sampling),
+        sampling_weights(training, config.sampling, config.draw_factors),
         config.batch_size,
         config.seed,
         config.strip_share,

@@ -33,6 +33,22 @@ _CLINICAL_FOLDER = "clinical"
 _SECONDS_A_LINE = 60.0
 
 
+def read_factors(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, float] | None:
+    """Read ``NAME=FACTOR``; None where there is none."""
+    factors = {}
+    for text in texts:
+        name, sign, factor = text.rpartition("=")
+        try:
+            factors[name] = float(factor)
+        except ValueError:
+            sign = ""
+        if not (name and sign):
+            raise click.BadParameter(f"'{text}' is not NAME=FACTOR.")
+    return factors or None
+
+
 @click.command()
 @manifest_option
 @click.option(
@@ -78,6 +94,14 @@ _SECONDS_A_LINE = 60.0
     "--sampling",
     default=None,
     help="natural, class, class-source (default) or class-source-sequence.",
+)
+@click.option(
+    "--draw",
+    "draw_factors",
+    metavar="SOURCE[:SEQUENCE[:FINDING]]=FACTOR",
+    multiple=True,
+    callback=read_factors,
+    help="Draw these slices so many times as often; may be given several times.",
 )
 @click.option(
     "--evidence-loss",
@@ -139,6 +163,14 @@ _SECONDS_A_LINE = 60.0
     help="With --folds: slices to damage; out-of-distribution pictures and tests of "
     "the maps go with them. 0 leaves these out.  [default: 200]",
 )
+@click.option(
+    "--folds-weights",
+    "earlier",
+    type=FOLDER,
+    default=None,
+    help="With --folds: each run goes on from the weights of the same fold in this "
+    "earlier cross-validation, which left the same patients out.",
+)
 @calibrate_on_option
 @click.option(
     "--clinical",
@@ -182,6 +214,7 @@ def train(
     only: tuple[int, ...],
     jobs: int | None,
     damaged: int | None,
+    earlier: Path | None,
     calibrate_on: Path | None,
     table: Path | None,
     ready: Path | None,
@@ -212,7 +245,12 @@ def train(
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
     given = {name: value for name, value in choices.items() if value is not None}
-    of_folds = {"fold": only or None, "jobs": jobs, "robustness": damaged}
+    of_folds = {
+        "fold": only or None,
+        "jobs": jobs,
+        "robustness": damaged,
+        "folds-weights": earlier,
+    }
     for_folds = [name for name, value in of_folds.items() if value is not None]
     alone = not (
         given or weights is not None or folds is not None or for_folds or resume
@@ -248,7 +286,9 @@ def train(
             raise click.UsageError("--folds goes without --calibrate-on and --resume.")
         if only and table is not None:
             raise click.UsageError("--clinical needs all folds, and so no --fold.")
-        plan = FoldPlan(only, jobs or 1, weights)
+        if weights is not None and earlier is not None:
+            raise click.UsageError("--weights and --folds-weights exclude each other.")
+        plan = FoldPlan(only, jobs or 1, weights, earlier)
         measured = 200 if damaged is None else damaged
         _cross_validate(manifest, folder, folds, plan, include_flagged, given, measured)
         learn_columns(folder / BUNDLE_FOLDER, folder)
