@@ -251,6 +251,8 @@ class SiteUpdate:
     ----------
     arrays
         Its weights.
+    weight
+        How much it counts in the mean; see `weight_of`.
     patients, slices
         Numbers that it trains on.
     loss
