@@ -45,6 +45,7 @@ from tumorlens.web.views.responses import (
     judged_study,
     mark_result,
     marked_classes,
+    pin_result,
     png_response,
     series_report_pdf,
     status_to_json,
@@ -212,6 +213,20 @@ def unmark(scan_id: str, index: int) -> AnyResponse:
     judged_series(upload, index)
     app_state().store.mark(upload, None, index)
     return redirect(url_for("series.show", scan_id=scan_id, series=index + 1), 303)
+
+
+@blueprint.post("/<scan_id>/pin")
+def pin(scan_id: str) -> AnyResponse:
+    """Keep an upload until it is unpinned: 303 to its page, 404, 409, 429 or 507."""
+    pin_result(_get(scan_id))
+    return redirect(url_for("series.show", scan_id=scan_id), 303)
+
+
+@blueprint.post("/<scan_id>/pin/delete")
+def unpin(scan_id: str) -> AnyResponse:
+    """Let an upload go by its age again: 303 to the start page, or 404."""
+    app_state().store.unpin(_get(scan_id))
+    return redirect(url_for("home.show"), 303)
 
 
 @blueprint.post("/<scan_id>/delete")
