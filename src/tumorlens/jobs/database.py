@@ -147,6 +147,7 @@ class Job(Base):
         Index("jobs_by_owner", "owner", "kind", "created"),
         Index("jobs_by_end", "state", "finished"),
         Index("jobs_by_parent", "parent"),
+        Index("jobs_by_pinned", "pinned"),
         Index("jobs_by_computed_from", "computed_from"),
     )
 

@@ -625,6 +625,23 @@ class JobQueue:
         with self._database.transaction() as session:
             self._set_pinned(session, job_id, None)
 
+    def end_pins(self, before: float, spared: str) -> None:
+        """Unpin what was pinned before a time, but for owners of some names.
+
+        Parameters
+        ----------
+        before
+            Seconds since 1970.
+        spared
+            Beginning of the names of owners whose pins have no end.
+        """
+        with self._database.transaction(durable=False) as session:
+            session.execute(
+                update(Job)
+                .where(Job.pinned < before, ~Job.owner.startswith(spared))
+                .values(pinned=None)
+            )
+
     def _set_pinned(self, session: Session, job_id: str, at: float | None) -> None:
         session.execute(
             update(Job)

@@ -23,7 +23,7 @@ from tumorlens.errors import (
     TooSlowError,
 )
 from tumorlens.imaging.bids import PlainNames, sidecar_names
-from tumorlens.imaging.formats import display_name
+from tumorlens.imaging.formats import display_name, is_raster
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import holds_many_pages, read_study
 from tumorlens.imaging.study import MRSequence, Study
@@ -286,7 +286,11 @@ def _judge_picture(
         computed_from = state.jobs.computations.name_picture(
             owner, operating_point, name, data
         )
-        copies = _copies(computed_from, owner, pages, name, origin)
+        named = origin
+        if is_raster(data):
+            # It may have had another name before.
+            named = {**(origin or {}), "file": display_name(name)}
+        copies = _copies(computed_from, owner, pages, name, named)
         if copies:
             yield from copies
             return

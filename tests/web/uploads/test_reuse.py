@@ -99,6 +99,15 @@ def test_a_picture_sent_again_is_copied_and_not_judged(
     assert len(digests) == 1
 
 
+def test_a_picture_may_have_another_name(
+    client: FlaskClient, anna: Header, lesion_png: bytes
+) -> None:
+    (first,) = send(client, anna, ("a.png", lesion_png))
+    (again,) = send(client, anna, ("b.png", lesion_png))
+    assert judged(client) == 1
+    assert (first["file"], again["file"]) == ("a.png", "b.png")
+
+
 def test_what_another_sent_is_judged_as_if_nobody_had(
     client: FlaskClient, anna: Header, store: Store, lesion_png: bytes
 ) -> None:

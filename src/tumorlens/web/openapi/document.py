@@ -265,7 +265,7 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
                 parameters=[_idempotency_key()],
                 description=f"At most {settings.upload_mb} MB and "
                 f"{settings.files_per_upload} files. Pictures and results are removed "
-                f"after {words.minutes(settings.retention_minutes)}. "
+                f"after {words.minutes(settings.retention_minutes)}, unless pinned. "
                 "A file of several slices gives one prediction for each.",
                 requestBody=_form(
                     PictureForm, settings.files_per_upload, bundle, settings

@@ -1,9 +1,9 @@
 """What was computed before, for the same sender.
 
-A file that comes again from the same owner, under the same name and with the same
-settings, gets a copy of the answer: a result of its own, with its own id, time and
-retention. Only the owner's own results are looked at. What took no time would tell him
-otherwise that somebody else has sent the same bytes.
+A file that comes again from the same owner, with the same settings, gets a copy of the
+answer: a result of its own, with its own id, time and retention. Only the owner's own
+results are looked at. What took no time would tell him otherwise that somebody else has
+sent the same bytes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tumorlens
+from tumorlens.imaging.formats import display_name, is_raster
 from tumorlens.inference.bundle.bundle import FACTS_FILE
 from tumorlens.inference.series.classifier import SeriesClassifier
+from tumorlens.inference.slice.prediction import sequence_of_name
 from tumorlens.report.feedback import KEY as FEEDBACK
 from tumorlens.web.uploads.feedback import PAGES_OF
 from tumorlens.web.uploads.upload import TRACE
@@ -71,8 +73,14 @@ class Computations:
     def name_picture(
         self, owner: str, operating_point: str, file_name: str, data: bytes
     ) -> str:
-        """Name the computing of one file that is sent as a picture."""
-        file = (file_name, hashlib.sha256(data).hexdigest())
+        """Name the computing of one file that is sent as a picture.
+
+        Of the name of a PNG, a JPEG and the like only the sequence counts.
+        """
+        told = file_name
+        if is_raster(data):
+            told = sequence_of_name(display_name(file_name)) or ""
+        file = (told, hashlib.sha256(data).hexdigest())
         return self.name(owner, operating_point, [file])
 
 

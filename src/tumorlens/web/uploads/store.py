@@ -42,7 +42,7 @@ from tumorlens.report.feedback import Feedback
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json
 from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.settings import SETTINGS
-from tumorlens.web.security import ADDRESS, ANYONE
+from tumorlens.web.security import ADDRESS, ANYONE, PIN_DAYS, USER
 from tumorlens.web.uploads import webhooks
 from tumorlens.web.uploads.feedback import PAGES_OF
 from tumorlens.web.uploads.reuse import copied_document
@@ -714,6 +714,8 @@ class Store:
     def pin(self, upload: Upload, most: int) -> None:
         """Keep a result until `unpin`, whatever its age and however full the store.
 
+        The pin of an owner who is not logged in ends after `PIN_DAYS`.
+
         Parameters
         ----------
         upload
@@ -805,6 +807,7 @@ class Store:
     def sweep(self) -> int:
         """Remove all uploads that were deleted or whose time is over; count them."""
         now = self._clock()
+        self.queue.end_pins(now - 86_400.0 * PIN_DAYS, USER)
         removed = self._carry_out_deletions()
         return removed + self._retention.expire(now - self.retention_seconds, now)
 

@@ -69,6 +69,20 @@ def test_what_is_pinned_outlives_its_time_and_goes_once_unpinned(
     assert timed.sweep() == 1
 
 
+def test_pins_end_where_nobody_would_find_the_result_again(
+    timed: Store, clock: Clock, prediction: Prediction
+) -> None:
+    owners = ("user anna", "a-browser", "@10.0.0.9", "")
+    kept = {owner: timed.add(prediction, owner) for owner in owners}
+    for item in kept.values():
+        timed.pin(item, 5)
+    clock.now += 31 * 86_400 - 1
+    assert timed.sweep() == 0
+    clock.now += 2
+    assert timed.sweep() == 3
+    assert timed.get(kept["user anna"].id, "user anna").is_pinned
+
+
 def test_an_owner_pins_so_many_and_no_more(
     timed: Store, prediction: Prediction
 ) -> None:
@@ -201,6 +215,8 @@ def test_a_page_pins_its_result_and_the_start_page_says_so(
     assert "Pin it to keep it." in text_of(client.get(place).text)
     pinned = client.post(f"{place}/pin")
     assert (pinned.status_code, pinned.location) == (303, place)
+    # Else the result would stay, and nobody could see it, once the browser is closed.
+    assert "Expires=" in pinned.headers["Set-Cookie"]
     text = text_of(client.get(place).text)
     assert "Pinned: kept until you unpin or delete it" in text
     assert "Pin it to keep it." not in text

@@ -27,7 +27,12 @@ from tumorlens.taxonomy import Verdict, info_of
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import wants_json
 from tumorlens.web.intake import queue_study, receive_study
-from tumorlens.web.security import NOBODY, ensure_session_id, session_id
+from tumorlens.web.security import (
+    NOBODY,
+    ensure_session_id,
+    keep_session,
+    session_id,
+)
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views import presentation
 from tumorlens.web.views.examples import example_of
@@ -219,6 +224,7 @@ def unmark(scan_id: str, index: int) -> AnyResponse:
 def pin(scan_id: str) -> AnyResponse:
     """Keep an upload until it is unpinned: 303 to its page, 404, 409, 429 or 507."""
     pin_result(_get(scan_id))
+    keep_session()
     return redirect(url_for("series.show", scan_id=scan_id), 303)
 
 

@@ -34,7 +34,12 @@ from tumorlens.taxonomy import info_of
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
 from tumorlens.web.intake import PIXEL_ASPECT, judge_pictures, judge_slice
-from tumorlens.web.security import NOBODY, ensure_session_id, session_id
+from tumorlens.web.security import (
+    NOBODY,
+    ensure_session_id,
+    keep_session,
+    session_id,
+)
 from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views.examples import example_of
 from tumorlens.web.views.presentation import (
@@ -175,6 +180,7 @@ def unmark(analysis_id: str) -> AnyResponse:
 def pin(analysis_id: str) -> AnyResponse:
     """Keep a result until it is unpinned: 303 to its page, 404, 429 or 507."""
     pin_result(app_state().store.get(analysis_id, session_id() or NOBODY))
+    keep_session()
     return redirect(url_for("slices.show", analysis_id=analysis_id), 303)
 
 
