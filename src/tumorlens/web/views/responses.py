@@ -126,7 +126,7 @@ def listed_page(kind: Kind) -> tuple[list[Upload], str | None]:
     uploads, last = app_state().store.page(listed_owner(), kind, after, length, pinned)
     if last is None:
         return uploads, None
-    more = {"pinned": told} if pinned else {}
+    more: dict[str, Any] = {"pinned": told} if pinned else {}
     return uploads, url_for(str(request.endpoint), limit=length, after=last, **more)
 
 
