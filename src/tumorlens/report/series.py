@@ -1,4 +1,4 @@
-"""Files of a series' prediction: JSON, evidence as NIfTI, and key slices as pictures."""
+"""Files of a series' prediction: JSON, evidence as NIfTI, key slices as pictures."""
 
 from __future__ import annotations
 
