@@ -36,16 +36,18 @@ from tumorlens.inference.bundle.bundle import (
 )
 from tumorlens.report.evaluation.clinical import answer, figure_table
 from tumorlens.report.evaluation.explanations import MAPS, map_rows
-from tumorlens.report.evaluation.performance import sequence_overview
+from tumorlens.report.evaluation.performance import (
+    sequence_overview,
+    series_figure_rows,
+)
 from tumorlens.report.evaluation.robustness import damage_rows, refusal_rows
-from tumorlens.report.evaluation.series import series_figure_rows
-from tumorlens.report.model_card.card import (
+from tumorlens.report.model_card import (
+    COVERAGES,
     FOLDER,
     card_charts,
     model_card,
     weights_licence,
 )
-from tumorlens.report.model_card.figures import COVERAGES
 from tumorlens.report.page_parts import FIGURES as FIGURES_BY_TITLE
 from tumorlens.report.page_parts import figure_text, name_text, table
 from tumorlens.settings import NODE_LIMITS, SETTINGS, Setting, Settings

@@ -30,10 +30,9 @@ from tumorlens.pacs.queue import SeriesJob, StudyJob
 from tumorlens.pacs.worker import Analysis
 from tumorlens.report.dicom.codes import uncoded_kinds
 from tumorlens.report.dicom.finding import DicomFinding, SentResult
-from tumorlens.report.dicom.ko import build_ko
 from tumorlens.report.dicom.sc import build_sc
 from tumorlens.report.dicom.seg import build_seg
-from tumorlens.report.dicom.sr import build_sr
+from tumorlens.report.dicom.sr import build_ko, build_sr
 from tumorlens.report.fhir import fhir_bundle
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
 from tumorlens.report.study.document import study_notes, study_to_json

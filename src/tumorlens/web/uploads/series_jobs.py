@@ -46,9 +46,9 @@ from tumorlens.operations.drift import observe_series, reference_rates
 from tumorlens.operations.logs import log_name
 from tumorlens.operations.metrics import Metrics
 from tumorlens.operations.tracing import span
-from tumorlens.report.series.document import series_to_json, write_evidence
-from tumorlens.report.series.pdf import SeriesEntry, render_series_pdf, series_entry
+from tumorlens.report.series import series_to_json, write_evidence
 from tumorlens.report.study.document import study_failure_to_json, study_to_json
+from tumorlens.report.study.pdf import SeriesEntry, render_series_pdf, series_entry
 from tumorlens.settings import SETTINGS, Settings
 from tumorlens.web.uploads.reuse import Computations
 from tumorlens.web.uploads.series_volume import pack_evidence, pack_series

@@ -18,7 +18,7 @@ from tumorlens.inference.slice.decision import Decision
 from tumorlens.report import words
 from tumorlens.report.feedback import Feedback, findings_of
 from tumorlens.report.page_parts import LESION_GROUPS, OPERATING_GROUPS
-from tumorlens.report.series.document import lesion_from_json
+from tumorlens.report.series import lesion_from_json
 from tumorlens.report.slice.document import (
     answers_from_json,
     classes_of,

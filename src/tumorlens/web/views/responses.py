@@ -251,8 +251,7 @@ def reports_pdf(pictures: Sequence[Upload], scans: Sequence[Upload]) -> bytes:
         Uploads of series that have a report.
     """
     # Imported late: it would take a third of the server's start.
-    from tumorlens.report.collection import Report, render_collection
-    from tumorlens.report.slice.pdf import render_pdf
+    from tumorlens.report.slice.pdf import Report, render_collection, render_pdf
 
     bundle, store = app_state().bundle, app_state().store
     uploads = {item.id: item for item in (*pictures, *scans)}
