@@ -99,7 +99,10 @@ def named(raw: bytes, character_set: str | None) -> bytes:
         *((x.encode("gbk"), None, x) for x in ("王^伟", "宋^丹丹", "李^娜")),
         # Traditional signs in GBK, whose second bytes are ASCII or letters of Windows.
         *((x.encode("gbk"), None, x) for x in ("陳^志明", "黃^俊傑", "劉德華")),
-        *((x.encode("gbk"), "ISO_IR 100", x) for x in ("何^家豪", "何^美麗", "官^志誠")),
+        *(
+            (x.encode("gbk"), "ISO_IR 100", x)
+            for x in ("何^家豪", "何^美麗", "官^志誠")
+        ),
         ("Chen^ZhiMing=陳^志明".encode("gbk"), None, "Chen^ZhiMing=陳^志明"),
         ("腦部^檢查".encode("gbk"), None, "腦部^檢查"),
         *((x.encode("big5"), None, x) for x in ("巫^美英", "張^家瑋", "游^玉琴")),

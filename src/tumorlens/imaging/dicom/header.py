@@ -430,7 +430,7 @@ def _by_pairs(raw: bytes) -> str:
 
 
 def _is_short_name(raw: bytes, words: list[bytes]) -> bool:
-    """Tell pairs that are all signs of names, so few that they spell a word by chance."""
+    """Tell pairs that are all signs of names, so few that they may spell a word."""
     if sum(map(len, words)) > _SHORT_NAME_BYTES:
         return False
     odd = any(len(word) % 2 for word in words)
