@@ -34,7 +34,7 @@ from tumorlens.cli._shared.output_files import (
 )
 from tumorlens.cli._shared.service import end_now, private_log, share_heaps
 from tumorlens.errors import MissingExtraError, SettingError
-from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.slice.document import RESEARCH_USE, spreadsheet_text
 from tumorlens.settings import NODE_LIMITS, SETTINGS, NodeLimits
 
 if TYPE_CHECKING:
@@ -707,15 +707,9 @@ def _as_csv(studies: Sequence[ShadowCase]) -> bytes:
     for case in studies:
         label = "" if case.label is None else case.label.value
         kinds = " ".join(case.kinds)
-        writer.writerow(
-            (case.study, _cell(case.accession), case.week, label, case.answer, kinds)
-        )
+        accession = spreadsheet_text(case.accession)
+        writer.writerow((case.study, accession, case.week, label, case.answer, kinds))
     return file.getvalue().encode()
-
-
-def _cell(text: str) -> str:
-    """Keep a spreadsheet from taking a sender's text for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def _operator() -> str:
