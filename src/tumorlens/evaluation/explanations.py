@@ -60,7 +60,7 @@ from tumorlens.statistics import (
     read_outline,
     share_figure,
 )
-from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES
+from tumorlens.taxonomy import CLASSES, is_tumor
 
 MAPS = ("evidence", "gradcam")
 """The maps that are tested, by name."""
@@ -107,12 +107,13 @@ def read_cases(measured_bundles: Sequence[MeasuredBundle], count: int) -> list[C
     count
         Largest number of slices, shared evenly by bundles and tumour classes.
     """
-    each = share_of_each(count // len(TUMOR_CLASSES), measured_bundles)
     cases = []
     for item in measured_bundles:
-        for label in TUMOR_CLASSES:
+        tumors = [name for name in item.classifier.bundle.classes if is_tumor(name)]
+        each = share_of_each(count // len(tumors), measured_bundles)
+        for label in tumors:
             labelled = [
-                row for row in item.records if row.label is label and not row.flag
+                row for row in item.records if row.label == label and not row.flag
             ]
             drawn = [row for row in labelled if row.mask is not None]
             for record in pick(drawn or labelled, each):
@@ -293,7 +294,7 @@ def _curves(session: Session, case: Case, seed: int) -> NDArray[np.float64]:
         outputs.logits, pooled, calibration, shares
     )
     # A lesion of another kind has no place among the four classes.
-    if case.column < len(CLASSES):
+    if case.column < len(CLASSES) and not case.bundle.has_own_classes:
         probabilities = class_view(probabilities)
     return probabilities[:, case.column].reshape(2, len(ORDERS), len(SHARES))
 

@@ -613,14 +613,15 @@ def labels(context: click.Context, folder: Path | None, file: Path) -> None:
 
     FILE has a column label and one of accession_number and study_instance_uid. A
     label is glioma, meningioma, pituitary, no_tumor, other (a tumour of another kind),
-    vascular (a lesion that is no tumour) or tumor (of a kind that is not known). A
+    vascular (a lesion that is no tumour) or tumor (of a kind that is not known); where
+    the model has classes of your own, also one of these, once it has judged a series. A
     label that comes again takes the place of the earlier one. Either all rows are
     taken or none.
     """
-    from tumorlens.pacs.shadow import read_labels
+    from tumorlens.pacs.shadow import judged_classes, read_labels
 
-    found = read_labels(file)
     with _queue_of(context, folder) as queue:
+        found = read_labels(file, judged_classes(queue))
         queue.keep_labels({name: label.value for name, label in found.items()})
         total = len(queue.labels())
     click.echo(f"{len(found)} labels taken; {total} are known.")

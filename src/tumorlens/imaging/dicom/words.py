@@ -228,9 +228,9 @@ def check_scope(header: Dataset, name: str) -> None:
             # Converters write so what they do not know.
             hint = "If it is MR, save it with the modality MR, or as NIfTI."
         raise InputError(f"{name} is {what}, not magnetic resonance (MR).", hint)
-    what = _NO_PICTURES.get(text(header, "SOPClassUID"))
-    if what is not None:
-        raise InputError(f"{name} is {what}, and no picture.", "Give an MR series.")
+    other = _NO_PICTURES.get(text(header, "SOPClassUID"))
+    if other is not None:
+        raise InputError(f"{name} is {other}, and no picture.", "Give an MR series.")
     kind = text(header, "ImageType").upper()
     called = "".join(plain_words(text(header, "SeriesDescription")))
     if (

@@ -165,7 +165,7 @@ def _is_masked_by_zeros(voxels: NDArray[np.float32]) -> bool:
     corners = voxels[:: len(voxels) - 1 or 1, :: voxels.shape[1] - 1 or 1]
     if voxels.min() >= 0.0 or corners[..., (0, -1)].any():
         return False
-    return 1.0 - np.count_nonzero(voxels) / voxels.size >= _LEAST_MASKED
+    return bool(1.0 - np.count_nonzero(voxels) / voxels.size >= _LEAST_MASKED)
 
 
 def _check_mr(voxels: NDArray[np.float32], name: str) -> None:

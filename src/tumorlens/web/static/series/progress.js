@@ -19,6 +19,7 @@ const ENDS = {
   failed: "Not judged to its end",
   stopped: "Stopped",
 };
+const TOGETHER = "Putting the results together";
 const SOON_MS = 500;
 const LATER_MS = 2000;
 
@@ -37,8 +38,9 @@ function tell(status) {
 }
 
 function show(status) {
-  title.textContent = NAMES[status.state] ?? title.textContent;
   const { done, total, fraction } = status.progress;
+  const last = status.state === "judging" && total > 0 && done === total;
+  title.textContent = last ? TOGETHER : (NAMES[status.state] ?? title.textContent);
   if (fraction === null) bar.removeAttribute("value");
   else bar.value = fraction;
   count.textContent = total ? `${done} of ${total} slices` : "";
