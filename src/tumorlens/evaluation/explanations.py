@@ -60,7 +60,7 @@ from tumorlens.statistics import (
     read_outline,
     share_figure,
 )
-from tumorlens.taxonomy import CLASSES, is_tumor
+from tumorlens.taxonomy import CLASSES, clear_places, is_tumor
 
 MAPS = ("evidence", "gradcam")
 """The maps that are tested, by name."""
@@ -188,7 +188,9 @@ def draw_maps(
     rows = np.arange(len(cases))
     columns = [case.column for case in cases]
     shares = [
-        cell_probabilities(cells, case.column, case.bundle.cells)
+        cell_probabilities(
+            cells, case.column, case.bundle.cells, clear_places(case.bundle.classes)
+        )
         for cells, case in zip(outputs.evidence, cases, strict=True)
     ]
     return {
@@ -288,7 +290,8 @@ def _curves(session: Session, case: Case, seed: int) -> NDArray[np.float64]:
     inputs = np.repeat(np.stack(pictures)[..., None], 3, axis=-1)
     outputs = run(session, inputs.astype(np.float32))
     calibration = case.bundle.calibration
-    pooled = pool_evidence(outputs.evidence, calibration.evidence_cells)
+    clear = clear_places(case.bundle.classes)
+    pooled = pool_evidence(outputs.evidence, calibration.evidence_cells, clear)
     shares = sequence_shares(outputs, case.bundle)
     probabilities = calibrated_probabilities(
         outputs.logits, pooled, calibration, shares

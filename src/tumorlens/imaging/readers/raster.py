@@ -191,9 +191,9 @@ def has_pages(data: bytes) -> bool:
 
 
 COLOURED = (
-    "The picture is in colour, in part or whole, of which the model sees the "
-    "brightness alone: marks, a colour map or another program's result laid over a "
-    "slice change the answer. Give the grey slice without them."
+    "The picture is in colour. The model sees brightness alone, so marks, a colour map "
+    "or another program's result laid over the slice change the answer. Give the grey "
+    "slice without them."
 )
 _LEAST_COLOUR = 0.005
 """Mean difference of a picture's channels, as a share of white: less is a text's edge
