@@ -230,8 +230,9 @@ def arrange(frames: Sequence[Frame]) -> Arranged:
     if coloured:
         which = "slice is" if coloured == 1 else "slices are"
         notes.append(
-            f"{coloured} {which} in colour. The model sees brightness alone, so marks, a "
-            "colour map or another program's result laid over a slice change the answer."
+            f"{coloured} {which} in colour. The model sees brightness alone, so "
+            "marks, a colour map or another program's result laid over a slice change "
+            "the answer."
         )
     for reason, count in Counter(reason for _, reason in asides).items():
         each = (
