@@ -474,7 +474,7 @@ def _run(
 
 def _progress(step: int, config: TrainingConfig, pace: Pace) -> StepProgress:
     epoch = min(config.epochs, step // config.steps_per_epoch + 1)
-    left = pace.left(step) or 0.0
+    left = None if pace.knows_compiling_alone else pace.left(step)
     return StepProgress(step, config.total_steps, epoch, config.epochs, left)
 
 

@@ -392,7 +392,8 @@ def _training_bar() -> Iterator[Callable[[StepProgress], None]]:
         def progress(item: StepProgress) -> None:
             nonlocal told
             steps = item.total // item.epochs
-            left = duration(item.seconds_left)
+            seconds = item.seconds_left
+            left = "?" if seconds is None else duration(seconds)
             bar.update(
                 task,
                 completed=item.step - (item.epoch - 1) * steps,
@@ -403,7 +404,10 @@ def _training_bar() -> Iterator[Callable[[StepProgress], None]]:
             )
             if not console.is_terminal and time.monotonic() - told > _SECONDS_A_LINE:
                 told = time.monotonic()
-                click.echo(f"step {item.step:,} of {item.total:,}  {left} left")
+                said = (
+                    "how long is not known yet" if seconds is None else f"{left} left"
+                )
+                click.echo(f"step {item.step:,} of {item.total:,}  {said}")
 
         yield progress
 
