@@ -76,8 +76,8 @@ class FederationPlan:
         never leave a site (FedBN, Li et al. 2021). ``frozen``: they stay as the first
         weights have them.
     aggregation
-        ``mean`` over sites, weighed by `site.weight_of`; or ``trimmed-mean`` of each weight,
-        without the highest and lowest fifth of the sites, at least one each.
+        ``mean`` over sites, weighed by `site.weight_of`; or ``trimmed-mean`` of each
+        weight, without the highest and lowest fifth of the sites, at least one each.
     norm_bound
         Largest norm of a site's update; None for three times the median of the sites'.
         With secure aggregation it is needed, and the sites themselves keep it.
