@@ -521,34 +521,40 @@ def _archive_tables() -> str:
     if measured is None:
         return "Nothing was measured yet: run `python -m bench.archive`."
     facts = measured["machine"]
-    rates = {run["ray_workers"]: run for run in measured["rates"]}
-    one = rates.get(1) or rates[0]
-    rows = [
-        (
-            f"{workers} on Ray, one thread each" if workers else "this process",
-            f"{run['slices_per_second']:.1f}",
-            f"{run['slices_per_second'] / one['slices_per_second']:.2f}",
-            " and ".join(f"{megabytes:.0f} MB" for megabytes in run["peak_mb"]),
-        )
-        for workers, run in rates.items()
+    loads = [
+        run["load_before"] for part in ("rates", "driver") for run in measured[part]
     ]
-    sizes = " and ".join(f"{slices:,}" for slices in one["slices"])
-    heads = ("Workers", "Slices/s", "Times one worker", f"Peak memory at {sizes}")
-    hours = _PAPER_SLICES / one["slices_per_second"] / 3600.0
-    days = hours / _PAPER_WORKERS / 24.0
-    terabytes = _PAPER_SLICES * one["bytes_a_slice"] / 1e12
     lines = [
         f"On {facts['cores']} cores ({facts['cpu']}), with a load of "
-        f"{facts['load_before']} before:",
-        "",
-        *table(heads, rows),
-        "",
-        f"On paper, from the rate of one worker: {_PAPER_SLICES:,} slices take "
-        f"{hours:,.0f} worker-hours, which are {days:.1f} days for "
-        f"{_PAPER_WORKERS} workers, and give {terabytes:.2f} TB of Parquet. Times "
-        "what an hour of a core costs, that is the price of it; reading from a distant "
-        "store comes on top.",
+        f"{min(loads):.1f} to {max(loads):.1f} before a run:",
     ]
+    rates = {run["ray_workers"]: run for run in measured["rates"]}
+    if rates:
+        one = rates.get(1) or next(iter(rates.values()))
+        rows = [
+            (
+                f"{workers} on Ray, one thread each" if workers else "this process",
+                f"{run['slices_per_second']:.1f}",
+                f"{run['slices_per_second'] / one['slices_per_second']:.2f}",
+                " and ".join(f"{megabytes:.0f} MB" for megabytes in run["peak_mb"]),
+            )
+            for workers, run in sorted(rates.items())
+        ]
+        sizes = " and ".join(f"{slices:,}" for slices in one["slices"])
+        heads = ("Workers", "Slices/s", "Times one worker", f"Peak memory at {sizes}")
+        hours = _PAPER_SLICES / one["slices_per_second"] / 3600.0
+        days = hours / _PAPER_WORKERS / 24.0
+        terabytes = _PAPER_SLICES * one["bytes_a_slice"] / 1e12
+        lines += [
+            "",
+            *table(heads, rows),
+            "",
+            f"On paper, from the rate of one worker: {_PAPER_SLICES:,} slices take "
+            f"{hours:,.0f} worker-hours, which are {days:.1f} days for "
+            f"{_PAPER_WORKERS} workers, and give {terabytes:.2f} TB of Parquet. Times "
+            "what an hour of a core costs, that is the price of it; reading from a "
+            "distant store comes on top.",
+        ]
     if measured["driver"]:
         drivers = [
             (
