@@ -10,9 +10,10 @@ bench.audit --json`), docs/figures/growth.json (`python -m bench.growth --json`)
 docs/figures/choices.json (`python -m bench.choices --json`), docs/figures/archive.json
 (`python -m bench.archive --json`), docs/figures/fuzz.json (`python -m fuzz --json`),
 docs/figures/scans.json (`make scans`), docs/figures/clinical.json (`make clinical`),
-docs/figures/validation.json (`make validation`; until there are the last seven, their
-pages say that nothing was measured), the shipped bundle's bundle.json, the table of
-settings, and the OpenAPI document.
+docs/figures/validation.json (`make validation`), docs/figures/federation.json and
+docs/figures/federation-sequences.json (`make federation`, `make federation-sequences`;
+until there are the last nine, their pages say that nothing was measured), the shipped
+bundle's bundle.json, the table of settings, and the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from tumorlens.report.model_card.card import (
 from tumorlens.report.model_card.figures import COVERAGES
 from tumorlens.report.page_parts import FIGURES as FIGURES_BY_TITLE
 from tumorlens.report.page_parts import figure_text, name_text, table
+from tumorlens.scale.federation.report import study_sections
 from tumorlens.settings import NODE_LIMITS, SETTINGS, Setting, Settings
 from tumorlens.web.openapi.document import openapi_document
 
@@ -125,6 +127,9 @@ def main() -> int:
         "docs/clinical.md": {"clinical": _clinical_tables()},
         "docs/input.md": {"fuzz": _fuzz_table()},
         "docs/validation.md": {"validation": _validation_table()},
+        "docs/federated.md": {
+            name: _study_tables(name) for name in ("federation", "federation-sequences")
+        },
         "docs/http-api.md": {"paths": _paths_table(bundle)},
     }
     wanted = {
@@ -567,6 +572,20 @@ def _archive_tables() -> str:
         heads = ("Files", "Peak memory of the driver", "Time a file")
         lines += ["", *table(heads, drivers)]
     return "\n".join(lines)
+
+
+def _study_tables(name: str) -> str:
+    """Show what a study of a federation found."""
+    result = _figures(f"{name}.json")
+    if result is None:
+        return f"This study has not been run yet: run `make {name}`."
+    (section,) = study_sections(result)
+    parts = [*section.paragraphs]
+    parts += [
+        "\n".join((f"{part.title}:", "", *table(part.columns, part.rows)))
+        for part in section.tables
+    ]
+    return "\n\n".join(parts)
 
 
 ENDPOINTS = {

@@ -113,8 +113,10 @@ def test_a_study_compares_its_arms_and_goes_on(manifests, tmp_path, capsys):
     assert set(result["arms"]["centralised"]["accuracy_by_site"]) == {"east", "west"}
     assert set(result["beside_centralised"]) == set(arms) - {"centralised"}
     assert set(result["above_mean_alone"]) == {"east", "west"}
+    assert list(result["private_beside_federated"]) == ["federated-epsilon-8"]
+    assert result["kept_aside"]["east"] == {"slices": 4, "patients": 4}
     page = (tmp_path / "out" / "study" / "report.html").read_text()
-    assert "points of the centralised one" in page
+    assert "points of centralised" in page
     assert main([*call, "--resume"]) == 0
     assert "Arm" not in capsys.readouterr().out
 
