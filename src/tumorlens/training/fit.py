@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tensorboardX import SummaryWriter
 
-from tumorlens.errors import TrainingError
+from tumorlens.errors import DivergedError, TrainingError
 from tumorlens.taxonomy import CLASSES, FINDINGS, Finding, clear_places, is_tumor
 from tumorlens.training.batches import Batch, BatchStream
 from tumorlens.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -545,15 +545,13 @@ def targets_and_weights(
 
 
 def train_step(model: keras.Model, batch: Batch) -> float:
-    """Take one step, and return its loss; raises `TrainingError` where it is none."""
+    """Take one step, and return its loss; raises `DivergedError` where it is none."""
     targets, weights = targets_and_weights(model, batch)
     logs = model.train_on_batch(batch.pixels, targets, weights, return_dict=True)
     loss = float(logs["loss"])
     model.reset_metrics()
     if not np.isfinite(loss):
-        raise TrainingError(
-            "The loss is no longer a number.", "Lower the learning rate."
-        )
+        raise DivergedError
     return loss
 
 
