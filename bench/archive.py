@@ -69,10 +69,11 @@ def draw_small_archive(folder: Path, files: int) -> None:
     for number in range(files):
         series, place = divmod(number, SERIES)
         if place == 0:
-            pixels = cv2.resize(draw_head(series), (SMALL_SIDE, SMALL_SIDE)).tobytes()
-        item = header(series, place)
-        item.Rows = item.Columns = SMALL_SIDE
-        item.PixelData = pixels
+            item = header(series, 0)
+            item.Rows = item.Columns = SMALL_SIDE
+            head = cv2.resize(draw_head(series), (SMALL_SIDE, SMALL_SIDE))
+            item.PixelData = head.tobytes()
+        set_place(item, series, place)
         path = folder / f"{number * 7 % FOLDERS:02d}" / f"IM{number:07d}"
         dcmwrite(path, item, enforce_file_format=True)
 
@@ -107,22 +108,28 @@ def header(series: int, place: int) -> Dataset:
     item.file_meta = FileMetaDataset()
     item.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     item.SOPClassUID = item.file_meta.MediaStorageSOPClassUID = MRImageStorage
-    item.SOPInstanceUID = f"{_ROOT}.{series + 1}.{place + 1}"
-    item.file_meta.MediaStorageSOPInstanceUID = item.SOPInstanceUID
     item.StudyInstanceUID = f"{_ROOT}.9.{series + 1}"
     item.SeriesInstanceUID = f"{_ROOT}.8.{series + 1}"
     item.PatientID, item.Modality = f"drawn-{series}", "MR"
     item.Manufacturer, item.ManufacturerModelName = "drawn", f"scanner {series % 3}"
     item.StudyDate = f"2026{1 + series % 12:02d}01"
-    item.SeriesNumber, item.InstanceNumber = 1, place + 1
+    item.SeriesNumber = 1
     item.PixelSpacing, item.SliceThickness = [0.9, 0.9], 4.0
     item.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    item.ImagePositionPatient = [-115.0, -115.0, 4.0 * place]
     item.Rows = item.Columns = SIDE
     item.SamplesPerPixel, item.PhotometricInterpretation = 1, "MONOCHROME2"
     item.BitsAllocated, item.BitsStored, item.HighBit = 16, 12, 11
     item.PixelRepresentation = 0
+    set_place(item, series, place)
     return item
+
+
+def set_place(item: Dataset, series: int, place: int) -> None:
+    """Make a data set that of another slice of its series."""
+    item.SOPInstanceUID = f"{_ROOT}.{series + 1}.{place + 1}"
+    item.file_meta.MediaStorageSOPInstanceUID = item.SOPInstanceUID
+    item.InstanceNumber = place + 1
+    item.ImagePositionPatient = [-115.0, -115.0, 4.0 * place]
 
 
 def judge(folder: Path, out: Path, model: str, more: list[str]) -> Run:

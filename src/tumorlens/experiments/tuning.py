@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -119,7 +120,7 @@ def parse_range(text: str) -> tuple[str, BaseDistribution]:
     kind = type(known[name])
     try:
         found = _distribution(name, kind, values)
-        ends = (
+        ends: Sequence[Any] = (
             found.choices
             if isinstance(found, CategoricalDistribution)
             else (found.low, found.high)  # type: ignore[attr-defined]
@@ -130,7 +131,8 @@ def parse_range(text: str) -> tuple[str, BaseDistribution]:
             "Write LOW:HIGH, LOW:HIGH:log or A,B,C.",
         ) from error
     for value in ends:
-        replace(TrainingConfig(), **{name: value})
+        chosen: dict[str, Any] = {name: value}
+        replace(TrainingConfig(), **chosen)
     return name, found
 
 
@@ -441,7 +443,7 @@ class Search:
             direction="maximize",
             pruner=optuna.pruners.MedianPruner(
                 n_startup_trials=_BEFORE_PRUNING,
-                n_warmup_steps=math.ceil(_SHARE_BEFORE_PRUNING * training.epochs),
+                n_warmup_steps=1 + math.ceil(_SHARE_BEFORE_PRUNING * training.epochs),
             ),
             load_if_exists=True,
         )
@@ -708,12 +710,9 @@ def _course(trials: Sequence[Mapping[str, Any]]) -> Chart:
             numbers = [trial["number"] for trial in own]
             values = [trial["accuracy"] for trial in own]
             lines.append(Line(name, numbers, values, "points"))
-    best: list[tuple[int, float]] = []
-    for trial in trials:
-        if trial["end"] == "complete":
-            so_far = max(trial["accuracy"], best[-1][1] if best else 0.0)
-            best.append((trial["number"], so_far))
-    lines.append(Line("best so far", *zip(*best, strict=True)))
+    complete = [trial for trial in trials if trial["end"] == "complete"]
+    best = list(accumulate((trial["accuracy"] for trial in complete), max))
+    lines.append(Line("best so far", [trial["number"] for trial in complete], best))
     return Chart("Accuracy of the trials", "Trial", "Accuracy", lines)
 
 

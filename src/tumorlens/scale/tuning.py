@@ -42,7 +42,7 @@ class _Questions:
         """Ask after an epoch; a worker that was started anew asks again."""
         import asyncio
 
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._answers[number] = future
         await self._asked.put((number, row))
         return await future

@@ -12,7 +12,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -424,43 +424,42 @@ def _run(
     if progress is not None:
         say(expected_cost(model, config, training, validation).sentence(config))
     history = done.history
-    log = RunLog(folder, history)
     losses: list[float] = []
     pace = Pace(config, len(validation))
     started = before = time.monotonic()
     step = done.step
     if _stalled(history, config.patience):
         step = config.total_steps
-    for batch in stream.batches(step, config.total_steps, config.size_at):
-        losses.append(train_step(model, batch))
-        step += 1
-        now = time.monotonic()
-        pace.step_done(now - before, config.size_at(step - 1))
-        before = now
-        if step % config.steps_per_epoch == 0:
-            row = _end_epoch(model, config, validation, history, folder, step)
-            row |= {
-                "loss": float(np.mean(losses)),
-                "seconds_per_step": (now - started) / (step - done.step),
-            }
-            losses.clear()
-            history.append(row)
-            log.write(row)
-            if on_epoch is not None:
-                on_epoch(row)
-            pace.epoch_done(time.monotonic() - now)
-            say(_line(row, config, pace.left(step) or 0.0))
-            save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
-            before = time.monotonic()
-            pace.epoch_done(before - now)
-            if _stalled(history, config.patience):
-                say(f"No better epoch in {config.patience}: stopping.")
-                break
-        elif step % _STEPS_BETWEEN_CHECKPOINTS == 0:
-            save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
-        if progress is not None:
-            progress(_progress(step, config, pace))
-    log.close()
+    with closing(RunLog(folder, history)) as log:
+        for batch in stream.batches(step, config.total_steps, config.size_at):
+            losses.append(train_step(model, batch))
+            step += 1
+            now = time.monotonic()
+            pace.step_done(now - before, config.size_at(step - 1))
+            before = now
+            if step % config.steps_per_epoch == 0:
+                row = _end_epoch(model, config, validation, history, folder, step)
+                row |= {
+                    "loss": float(np.mean(losses)),
+                    "seconds_per_step": (now - started) / (step - done.step),
+                }
+                losses.clear()
+                history.append(row)
+                log.write(row)
+                if on_epoch is not None:
+                    on_epoch(row)
+                pace.epoch_done(time.monotonic() - now)
+                say(_line(row, config, pace.left(step) or 0.0))
+                save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
+                before = time.monotonic()
+                pace.epoch_done(before - now)
+                if _stalled(history, config.patience):
+                    say(f"No better epoch in {config.patience}: stopping.")
+                    break
+            elif step % _STEPS_BETWEEN_CHECKPOINTS == 0:
+                save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
+            if progress is not None:
+                progress(_progress(step, config, pace))
     draw_curves(history, folder / CURVES)
     load_weights(model, folder / BEST_WEIGHTS)
     # What it counted is of the weights on their way, not of their average.
