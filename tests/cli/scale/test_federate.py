@@ -183,6 +183,7 @@ def test_a_study_says_whether_what_was_asked_is_reached():
         },
     }
     (section,) = study_sections(result)
+    assert section.paragraphs[0].startswith("12 rounds of 25 steps a site by fedavg")
     assert "1,280 slices of 39 patients" in section.paragraphs[1]
     asked, arms, by_site, beside = section.tables
     assert asked.rows == [

@@ -18,6 +18,7 @@ from tumorlens.report.evaluation.performance import (
     subgroup_section,
 )
 from tumorlens.report.page_parts import Section, Table, figure_text
+from tumorlens.report.words import counted
 
 FEDERATED, CENTRALISED, ALONE = "federated", "centralised", "alone"
 """Arms of a study; a site's own is ``alone-NAME``."""
@@ -178,8 +179,9 @@ def study_sections(result: Mapping[str, Any]) -> list[Section]:
             "answer",
             "In short",
             (
-                f"{training['epochs']} rounds of {training['steps_per_epoch']} steps a "
-                f"site by {plan['strategy']}, {training['network']} at "
+                f"{counted(training['epochs'], 'round')} of "
+                f"{counted(training['steps_per_epoch'], 'step')} a site by "
+                f"{plan['strategy']}, {training['network']} at "
                 f"{training['size']} pixels. Centralised took as many steps as all "
                 "sites together.",
                 f"{sum(item['slices'] for item in kept.values()):,} slices of "
