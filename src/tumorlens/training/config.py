@@ -211,5 +211,6 @@ class TrainingConfig:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingError(
                 f"{path} is not the config of a run: {error!r}.",
-                "Start the run again in an empty folder.",
+                "Give the config.json that a run wrote, or start again in an empty "
+                "folder.",
             ) from error
