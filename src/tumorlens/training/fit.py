@@ -224,6 +224,7 @@ def compile_model(
     model: keras.Model,
     config: TrainingConfig,
     first_step: keras.Variable | None = None,
+    present: keras.Variable | None = None,
 ) -> None:
     """Give a network its losses and its optimizer (Adam, or AdamW).
 
@@ -236,9 +237,11 @@ def compile_model(
     first_step
         Step of the run at which an optimizer starts that remembers nothing; None for
         the first.
+    present
+        The same as of `CandidateLoss`; None for all findings.
     """
     losses: dict[str, keras.losses.Loss] = {
-        "logits": CandidateLoss(config.label_smoothing)
+        "logits": CandidateLoss(config.label_smoothing, present)
     }
     weights = {"logits": 1.0}
     if "evidence" in model.output_names:
@@ -470,7 +473,7 @@ def _run(
 
 def _progress(step: int, config: TrainingConfig, pace: Pace) -> StepProgress:
     epoch = min(config.epochs, step // config.steps_per_epoch + 1)
-    left = pace.left(step) or 0.0
+    left = None if pace.knows_compiling_alone else pace.left(step)
     return StepProgress(step, config.total_steps, epoch, config.epochs, left)
 
 
@@ -488,7 +491,7 @@ def training_stream(training: Sequence[Sample], config: TrainingConfig) -> Batch
     kind = BatchStream if network.judges == "slices" else VolumeStream
     return kind(
         training,
-        sampling_weights(training, config.sampling),
+        sampling_weights(training, config.sampling, config.draw_factors),
         config.batch_size,
         config.seed,
         config.strip_share,

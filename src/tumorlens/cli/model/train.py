@@ -35,6 +35,23 @@ _SECONDS_A_LINE = 60.0
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+def read_factors(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, float] | None:
+    """Read ``NAME=FACTOR``; None where there is none."""
+    factors = {}
+    for text in texts:
+        name, sign, factor = text.rpartition("=")
+        try:
+            factors[name] = float(factor)
+        except ValueError:
+            sign = ""
+        if not (name and sign):
+            raise click.BadParameter(f"'{text}' is not NAME=FACTOR.")
+    return factors or None
+
+
 _TRAINING_OPTIONS = (
     click.option(
         "--network",
@@ -80,6 +97,14 @@ _TRAINING_OPTIONS = (
         "--sampling",
         default=None,
         help="natural, class, class-source (default) or class-source-sequence.",
+    ),
+    click.option(
+        "--draw",
+        "draw_factors",
+        metavar="SOURCE[:SEQUENCE[:FINDING]]=FACTOR",
+        multiple=True,
+        callback=read_factors,
+        help="Draw these slices so many times as often; may be given several times.",
     ),
     click.option(
         "--evidence-loss",
@@ -185,6 +210,14 @@ include_flagged_option = click.option(
     help="With --folds: slices to damage; out-of-distribution pictures and tests of "
     "the maps go with them. 0 leaves these out.  [default: 200]",
 )
+@click.option(
+    "--folds-weights",
+    "earlier",
+    type=FOLDER,
+    default=None,
+    help="With --folds: each run goes on from the weights of the same fold in this "
+    "earlier cross-validation, which left the same patients out.",
+)
 @calibrate_on_option
 @click.option(
     "--clinical",
@@ -224,6 +257,7 @@ def train(
     only: tuple[int, ...],
     jobs: int | None,
     damaged: int | None,
+    earlier: Path | None,
     calibrate_on: Path | None,
     table: Path | None,
     ready: Path | None,
@@ -254,7 +288,12 @@ def train(
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
     given = {name: value for name, value in choices.items() if value is not None}
-    of_folds = {"fold": only or None, "jobs": jobs, "robustness": damaged}
+    of_folds = {
+        "fold": only or None,
+        "jobs": jobs,
+        "robustness": damaged,
+        "folds-weights": earlier,
+    }
     for_folds = [name for name, value in of_folds.items() if value is not None]
     alone = not (
         given
@@ -302,7 +341,9 @@ def train(
             raise click.UsageError("--folds goes without --calibrate-on and --resume.")
         if only and table is not None:
             raise click.UsageError("--clinical needs all folds, and so no --fold.")
-        plan = FoldPlan(only, jobs or 1, weights)
+        if weights is not None and earlier is not None:
+            raise click.UsageError("--weights and --folds-weights exclude each other.")
+        plan = FoldPlan(only, jobs or 1, weights, earlier)
         measured = 200 if damaged is None else damaged
         _cross_validate(
             manifest, folder, folds, plan, include_flagged, given, base, measured
@@ -410,7 +451,8 @@ def _training_bar() -> Iterator[Callable[[StepProgress], None]]:
         def progress(item: StepProgress) -> None:
             nonlocal told
             steps = item.total // item.epochs
-            left = duration(item.seconds_left)
+            seconds = item.seconds_left
+            left = "?" if seconds is None else duration(seconds)
             bar.update(
                 task,
                 completed=item.step - (item.epoch - 1) * steps,
@@ -421,7 +463,10 @@ def _training_bar() -> Iterator[Callable[[StepProgress], None]]:
             )
             if not console.is_terminal and time.monotonic() - told > _SECONDS_A_LINE:
                 told = time.monotonic()
-                click.echo(f"step {item.step:,} of {item.total:,}  {left} left")
+                said = (
+                    "how long is not known yet" if seconds is None else f"{left} left"
+                )
+                click.echo(f"step {item.step:,} of {item.total:,}  {said}")
 
         yield progress
 

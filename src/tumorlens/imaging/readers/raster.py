@@ -123,14 +123,14 @@ def read_raster(data: bytes, name: str) -> Study:
     kind = picture_kind(data)
     if not kind:
         raise DamagedFileError(f"{name} does not start like a picture.")
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     try:
         module, opened_by = _OPENERS[kind]
         opener = getattr(import_module(module), opened_by)
         with opener(io.BytesIO(data)) as image:
             check_dimensions(image.width, image.height, name)
             if kind == "TIFF":
-                slices = tuple(_tiff_pages(image, data, name))
+                slices = tuple(_tiff_pages(image, data, name, notes))
                 if not slices:
                     raise DamagedFileError(f"{name} holds previews and no picture.")
             else:
@@ -143,9 +143,9 @@ def read_raster(data: bytes, name: str) -> Study:
                 aspect = _stated_aspect(image, data)
                 if count > 1:
                     slices += tuple(_later_frames(image, count, name))
-                    notes = (
+                    notes.append(
                         f"The picture is an animation of {count} frames; each was read "
-                        "as a slice.",
+                        "as a slice."
                     )
                 slices = tuple(replace(x, pixel_aspect=aspect) for x in slices)
     except InputError:
@@ -164,6 +164,8 @@ def read_raster(data: bytes, name: str) -> Study:
             f"{name} starts like a {kind} picture, "
             "but its content is cut off or broken."
         ) from error
+    if max(x.colorfulness for x in slices) >= _LEAST_COLOUR:
+        notes.append(COLOURED)
     return _framed(slices, notes)
 
 
@@ -188,7 +190,17 @@ def has_pages(data: bytes) -> bool:
         return False
 
 
-def _framed(slices: tuple[Slice, ...], notes: tuple[str, ...]) -> Study:
+COLOURED = (
+    "The picture is in colour. The model sees brightness alone, so marks, a colour map "
+    "or another program's result laid over the slice change the answer. Give the grey "
+    "slice without them."
+)
+_LEAST_COLOUR = 0.005
+"""Mean difference of a picture's channels, as a share of white: less is a text's edge
+or the tint of a packing."""
+
+
+def _framed(slices: tuple[Slice, ...], notes: list[str]) -> Study:
     """Find the slices in each picture; one picture may show several."""
     framed: list[Slice] = []
     framing_notes: list[str] = []
@@ -330,8 +342,13 @@ def _check_scans(data: bytes, name: str) -> None:
         )
 
 
-def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]:
-    """Decode each page; smaller copies of a page (a preview) are skipped."""
+def _tiff_pages(
+    image: TiffImageFile, data: bytes, name: str, notes: list[str]
+) -> Iterator[Slice]:
+    """Decode each page; smaller copies of a page (a preview) are skipped.
+
+    What is to be said of the pages is added to `notes`.
+    """
     total = 0
     index = 0
     for page in range(MAX_PAGES + 1):
@@ -354,9 +371,25 @@ def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]
                 "Split the file.",
             )
         check_unpacked(total, 8 if _is_wide_tiff(image) else 4, len(data), name)
-        picture = to_slice(_decode_tiff_page(image, data, page), name, index)
+        pixels = _decode_tiff_page(image, data, page)
+        if pixels.dtype.kind == "f":
+            pixels = _without_gaps(pixels, notes)
+        picture = to_slice(pixels, name, index)
         yield replace(picture, pixel_aspect=_stated_aspect(image, data))
         index += 1
+
+
+def _without_gaps(pixels: NDArray[Any], notes: list[str]) -> NDArray[Any]:
+    """Take pixels that are no finite numbers as air, where some are."""
+    finite = np.isfinite(pixels)
+    if finite.all() or not finite.any():
+        return pixels
+    notes.append(
+        f"{100.0 * (1.0 - finite.mean()):.2g} % of the pixels of a page are no finite "
+        "numbers (NaN or infinity); they were read as air."
+    )
+    air = min(pixels.dtype.type(0), pixels[finite].min())
+    return np.where(finite, pixels, air)
 
 
 def _decode_tiff_page(image: TiffImageFile, data: bytes, page: int) -> NDArray[Any]:

@@ -282,6 +282,7 @@ def _arms(
         aggregation="mean",
         batch_norm="shared",
         privacy=None,
+        restricted_softmax=False,
     )
     training = plan.training
     more_steps = replace(
