@@ -73,7 +73,10 @@ SPACE: Space = {
 keeps it from reading the scanner or makes it point at the lesion, of which accuracy on
 validation patients tells nothing."""
 
-_FIXED = ("network", "epochs", "patience", "seed", "open_licences", "classes")
+_FIXED = (
+    *("network", "epochs", "patience", "seed"),
+    *("open_licences", "classes", "draw_factors"),
+)
 """Fields that all trials share: they say what is compared, and for how long."""
 _MULTIPLE = {"size": 32, "early_size": 32}
 
