@@ -29,18 +29,16 @@ from tumorlens.inference.series.classifier import (
 from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.operations.drift import reference_rates
-from tumorlens.pacs.analysis import (
-    NONE_IN_A_PART,
-    analysis_with,
-    dicom_finding,
-    judge_files,
-    lesion_mask,
-    study_analysis,
-)
+from tumorlens.pacs.analysis import analysis_with, judge_files, study_analysis
 from tumorlens.pacs.queue import SeriesJob, SeriesQueue, StudyJob
 from tumorlens.pacs.shadow import shadow_analysis
 from tumorlens.report.dicom import codes
 from tumorlens.report.dicom.finding import SentResult
+from tumorlens.report.dicom.results import (
+    NONE_IN_A_PART,
+    dicom_finding,
+    lesion_mask,
+)
 from tumorlens.report.dicom.sc import burn_in
 from tumorlens.report.slice.overlay import render_overlay
 from tumorlens.taxonomy import Answer, TumorClass, own_classes

@@ -26,7 +26,6 @@ from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.pacs.analysis import (
-    Judged,
     Keep,
     judge_files,
     study_analysis,
@@ -40,6 +39,7 @@ from tumorlens.pacs.queue import (
     study_names,
 )
 from tumorlens.pacs.worker import Analysis
+from tumorlens.report.dicom.results import Judged
 from tumorlens.report.feedback import own_classes_of
 from tumorlens.report.series import series_to_json
 from tumorlens.taxonomy import (
