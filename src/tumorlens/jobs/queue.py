@@ -187,8 +187,9 @@ class JobQueue:
             document=document or {},
         )
         with self._database.transaction() as session:
-            session.add(job)
-            self._database.after_commit(self.announce)
+            self._database.insert(session, job)
+            if not state.is_over:
+                self._database.after_commit(self.announce)
         return job
 
     def get(self, job_id: str) -> Job | None:

@@ -738,7 +738,7 @@ class Store:
             state=JobState.DONE,
         )
         file = stage(pictures.getvalue())
-        self._artifacts.attach(job.id, RESULT, {PICTURES: file})
+        self._artifacts.attach(job.id, RESULT, {PICTURES: file}, is_new=True)
         return job
 
     def _upload(self, job: Job) -> Upload:
