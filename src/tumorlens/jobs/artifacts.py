@@ -187,7 +187,7 @@ class ArtifactStore:
                     rows = select(Artifact).where(Artifact.number.in_(numbers))
                     self.detach(session.scalars(rows).all())
             session.connection().execute(
-                insert(Artifact.__table__),
+                insert(Artifact),
                 [
                     {
                         "job": job,

@@ -514,10 +514,9 @@ class Database:
                 # It is none, and need not be read.
                 setattr(row, item.key, None)
         values = {item.key: given[item.key] for item in table.c if item.key in given}
-        result = session.connection().execute(insert(table), values)
-        for item, number in zip(
-            table.primary_key, result.inserted_primary_key, strict=True
-        ):
+        result = session.connection().execute(insert(type(row)), values)
+        numbers = result.inserted_primary_key or ()
+        for item, number in zip(table.primary_key, numbers, strict=True):
             setattr(row, item.key, number)
         make_transient_to_detached(row)
         session.add(row)
