@@ -35,8 +35,8 @@ from tumorlens.experiments.evaluation import error_pictures, sketch_errors
 from tumorlens.inference.bundle.bundle import read_document, sha256_of, write_document
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.inference.slice.ood import OodModel
-from tumorlens.report.evaluation.worst_errors import SKETCH_SIDE as SIDE
-from tumorlens.report.evaluation.worst_errors import worst_errors_section
+from tumorlens.report.evaluation.performance import SKETCH_SIDE as SIDE
+from tumorlens.report.evaluation.performance import worst_errors_section
 from tumorlens.taxonomy import CLASSES, TumorClass
 
 

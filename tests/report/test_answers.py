@@ -30,7 +30,7 @@ from tumorlens.inference.slice.decision import Decision, RawOutputs, by_class, d
 from tumorlens.inference.slice.ood import OodModel
 from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.report import words
-from tumorlens.report.series.document import series_to_json
+from tumorlens.report.series import series_to_json
 from tumorlens.report.slice.document import (
     CSV_COLUMNS,
     csv_row,

@@ -53,18 +53,16 @@ from tumorlens.report.evaluation.explanations import faithfulness_section
 from tumorlens.report.evaluation.performance import (
     comparison_section,
     curve_sections,
+    error_picture,
     figure_sections,
     held_out_section,
+    rules_section,
     subgroup_section,
-)
-from tumorlens.report.evaluation.robustness import corruption_section, ood_section
-from tumorlens.report.evaluation.rules import rules_section
-from tumorlens.report.evaluation.worst_errors import (
-    error_picture,
     trace_sketch,
     worst_errors_section,
 )
-from tumorlens.report.model_card.figures import SETS
+from tumorlens.report.evaluation.robustness import corruption_section, ood_section
+from tumorlens.report.model_card import SETS
 from tumorlens.report.page import render_evaluation
 from tumorlens.report.page_parts import Picture, Section, Table
 from tumorlens.report.words import counted

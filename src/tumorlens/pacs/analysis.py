@@ -25,14 +25,14 @@ from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.inference.study.results import StudyPrediction
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.operations.drift import observe_series
+from tumorlens.operations.tracing import span
 from tumorlens.pacs.queue import SeriesJob, StudyJob
 from tumorlens.pacs.worker import Analysis
 from tumorlens.report.dicom.codes import uncoded_kinds
 from tumorlens.report.dicom.finding import DicomFinding, SentResult
-from tumorlens.report.dicom.ko import build_ko
 from tumorlens.report.dicom.sc import build_sc
 from tumorlens.report.dicom.seg import build_seg
-from tumorlens.report.dicom.sr import build_sr
+from tumorlens.report.dicom.sr import build_ko, build_sr
 from tumorlens.report.fhir import fhir_bundle
 from tumorlens.report.slice.overlay import heat_layer, lay_over, window_picture
 from tumorlens.report.study.document import study_notes, study_to_json
@@ -284,7 +284,8 @@ def judge_files(
     """
     # The sender's names are not known here, and not wanted.
     named = ((f"image {place}", path.read_bytes()) for place, path in enumerate(files))
-    study = stacks_of(gather_series(named)[0])
+    with span("decode", images=len(files)):
+        study = stacks_of(gather_series(named)[0])
     unseen = tuple(doubts)
     if missing:
         unseen = (*unseen, _said_missing(missing, missing + len(files)))
@@ -357,7 +358,8 @@ def _judged(
     notes: tuple[str, ...],
     unseen: tuple[str, ...],
 ) -> Judged:
-    prediction = classifier.predict(series, operating_point)
+    with span("network", slices=len(series.slices)):
+        prediction = classifier.predict(series, operating_point)
     return results_of(
         series, prediction, classifier.bundle.name, earlier, notes, unseen
     )

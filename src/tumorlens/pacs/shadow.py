@@ -40,7 +40,7 @@ from tumorlens.pacs.queue import (
     study_names,
 )
 from tumorlens.pacs.worker import Analysis
-from tumorlens.report.series.document import series_to_json
+from tumorlens.report.series import series_to_json
 from tumorlens.taxonomy import (
     CLASSES,
     Answer,

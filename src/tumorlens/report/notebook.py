@@ -15,7 +15,7 @@ from tumorlens.errors import MissingLibraryError
 from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report import words
-from tumorlens.report.series.document import series_to_json
+from tumorlens.report.series import series_to_json
 from tumorlens.report.slice.document import (
     RESEARCH_USE,
     csv_columns,

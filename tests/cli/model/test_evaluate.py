@@ -12,7 +12,7 @@ from tests.cli.model.test_train import invoke
 from tests.samples.heads import draw_people
 from tumorlens.data.manifest import read_manifest, write_manifest
 from tumorlens.inference.bundle.bundle import load_bundle, read_document, write_document
-from tumorlens.report.model_card.card import model_card
+from tumorlens.report.model_card import model_card
 from tumorlens.taxonomy import TumorClass
 
 

@@ -26,7 +26,7 @@ from tumorlens.inference.bundle.bundle import (
     WEIGHTS_FILE,
     load_bundle,
 )
-from tumorlens.report.model_card.card import model_card
+from tumorlens.report.model_card import model_card
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.fit import build_first
 

@@ -11,7 +11,7 @@ from tests.samples.scored_slices import made_set, random_set
 from tumorlens.evaluation.performance.rules import measure_rules
 from tumorlens.evaluation.scored_slices import ScoredSlices
 from tumorlens.inference.bundle.facts import Rules
-from tumorlens.report.evaluation.rules import RULES, rules_section
+from tumorlens.report.evaluation.performance import RULES, rules_section
 from tumorlens.taxonomy import Verdict
 
 BOTH = Rules(head_disagreement=0.5, min_brain_share=0.1)

@@ -25,8 +25,7 @@ from tumorlens.pacs.node.peers import Peer
 from tumorlens.pacs.node.sender import send_files
 from tumorlens.pacs.node.wholeness import Wholeness, missing_slices
 from tumorlens.pacs.queue import SeriesJob
-from tumorlens.report.dicom.ko import SUPERSEDED
-from tumorlens.report.dicom.sr import PARTIAL
+from tumorlens.report.dicom.sr import PARTIAL, SUPERSEDED
 
 ABSENT, UNDETERMINED = "272519000", "373068000"
 WAIT = ("--wait-seconds", 3)

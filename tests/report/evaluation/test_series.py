@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tumorlens.report.evaluation.series import series_figure_rows
+from tumorlens.report.evaluation.performance import series_figure_rows
 
 FIGURE = {"value": 0.9, "low": 0.8, "high": 0.95}
 COUNTS = {"tumor": 12, "no_tumor": 0}

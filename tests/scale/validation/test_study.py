@@ -12,7 +12,7 @@ from pypdf import PdfReader
 
 from tests.samples.scored_slices import made_set
 from tumorlens.errors import DatasetError, SettingError
-from tumorlens.report.validation.sections import NOT_KNOWN, checklist_sections
+from tumorlens.report.validation import NOT_KNOWN, checklist_sections
 from tumorlens.scale.federation.site_counts import site_counts
 from tumorlens.scale.validation.protocol import STATEMENTS, read_protocol
 from tumorlens.scale.validation.study import (

@@ -33,7 +33,7 @@ from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.inference.series.decision import SeriesPrediction
 from tumorlens.inference.slice.prediction import Failure
 from tumorlens.report import words
-from tumorlens.report.series.document import (
+from tumorlens.report.series import (
     series_failure_to_json,
     series_to_json,
     write_evidence,
@@ -42,7 +42,7 @@ from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.words import percent
 
 if TYPE_CHECKING:
-    from tumorlens.report.series.pdf import SeriesEntry
+    from tumorlens.report.study.pdf import SeriesEntry
 
 
 ALL_READ, SOME_FAILED, NONE_READ = 0, 1, 2
@@ -249,7 +249,7 @@ class StudyReport:
     def add(self, prediction: SeriesPrediction, series: Series) -> None:
         """Take one series."""
         # Takes long to import, and only this output needs it.
-        from tumorlens.report.series.pdf import series_entry
+        from tumorlens.report.study.pdf import series_entry
 
         self._entries.append(series_entry(prediction, series))
 
@@ -268,7 +268,7 @@ class StudyReport:
         OutputError
             The file cannot be written.
         """
-        from tumorlens.report.series.pdf import render_series_pdf
+        from tumorlens.report.study.pdf import render_series_pdf
 
         made = datetime.now().astimezone()
         data = render_series_pdf(self._entries, self._bundle, made, notes, failures)

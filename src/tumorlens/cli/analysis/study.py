@@ -30,7 +30,7 @@ from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.study.classifier import load_study_classifier
 from tumorlens.inference.study.results import StudyPrediction
 from tumorlens.report import words
-from tumorlens.report.series.document import write_evidence
+from tumorlens.report.series import write_evidence
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.study.document import (
     counted_sentence,

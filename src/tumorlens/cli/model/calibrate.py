@@ -90,7 +90,7 @@ def _show(figures: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from tumorlens.report.evaluation.series import series_figure_rows
+    from tumorlens.report.evaluation.performance import series_figure_rows
 
     patients = figures["learned"]["patients"]
     table = Table(

@@ -286,7 +286,7 @@ class SeriesPrediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document that `tumorlens scan --json` writes, as plain values."""
-        document: dict[str, Any] = of_report("series.document", "series_to_json", self)
+        document: dict[str, Any] = of_report("series", "series_to_json", self)
         return document
 
     def _repr_html_(self) -> str:

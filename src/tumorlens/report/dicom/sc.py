@@ -23,7 +23,7 @@ from tumorlens.report.dicom.headers import (
     new_series,
     whole_headers,
 )
-from tumorlens.report.series.pictures import sides_of
+from tumorlens.report.series import sides_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -1,10 +1,16 @@
-"""A finding as a DICOM structured report (TID 1500, Comprehensive 3D SR)."""
+"""A finding as a DICOM structured report (TID 1500, Comprehensive 3D SR).
+
+Results that are out of date are named by another document of that kind: a key object
+selection that rejects them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
+from tumorlens.errors import InputError
 from tumorlens.report.dicom import codes
 from tumorlens.report.dicom.finding import (
     REPORT_CLASS,
@@ -13,6 +19,7 @@ from tumorlens.report.dicom.finding import (
     SentResult,
 )
 from tumorlens.report.dicom.headers import (
+    KO_SERIES,
     MANUFACTURER,
     SR_SERIES,
     finish,
@@ -28,6 +35,7 @@ from tumorlens.taxonomy import Answer
 if TYPE_CHECKING:
     from highdicom import sr
     from pydicom.dataset import Dataset
+
 
 _AXES = (codes.WIDTH, codes.HEIGHT, codes.DEPTH)
 
@@ -249,3 +257,82 @@ def _sizes(header: Dataset, finding: DicomFinding) -> Iterator[sr.Measurement]:
             codes.MM.concept(),
             referenced_coordinates=points,
         )
+
+
+SUPERSEDED = (
+    "These results of TumorLens are out of date: the series was judged anew, with more "
+    "images or once it was known to be whole. Use the newer results of the study."
+)
+"""Description of the selection (PS3.16 TID 2010)."""
+
+
+def build_ko(
+    headers: Sequence[Dataset], superseded: Sequence[SentResult], finding: DicomFinding
+) -> Dataset:
+    """Reject results that newer ones replace (IHE Imaging Object Change Management).
+
+    Parameters
+    ----------
+    headers
+        Headers of the series, one for each slice, without pixel data.
+    superseded
+        Results of the same study that have been sent.
+    finding
+        What is said of the series now, and by which model.
+
+    Returns
+    -------
+    Dataset
+        Ready to save: a Key Object Selection Document (DICOM PS3.3 A.35.4) with the
+        title Rejected for Quality Reasons (DCM 113001). An archive that knows the
+        profile no longer shows what it names; others show the note.
+
+    Raises
+    ------
+    InputError
+        Nothing is superseded, or the headers cannot be referred to.
+    """
+    if not superseded:
+        raise InputError("There is no result to reject.", "Name at least one.")
+    whole = whole_headers(headers)
+    with guarded("key object selection"):
+        return _write_rejection(whole[0], superseded, finding)
+
+
+def _write_rejection(
+    header: Dataset, superseded: Sequence[SentResult], finding: DicomFinding
+) -> Dataset:
+    from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
+    from pydicom.sr.codedict import codes as known
+
+    rejected = [_rejected_reference(header, item) for item in superseded]
+    about = new_series(finding, KO_SERIES, "superseded results")
+    note = KeyObjectSelectionDocument(
+        evidence=rejected,
+        content=KeyObjectSelection(
+            document_title=known.DCM.RejectedForQualityReasons,
+            referenced_objects=rejected,
+            description=SUPERSEDED,
+        ),
+        instance_number=1,
+        **about,
+    )
+    note.Manufacturer = MANUFACTURER
+    finish(note, header)
+    return note
+
+
+def _rejected_reference(header: Dataset, result: SentResult) -> Dataset:
+    """Stand in for a result in the archive: its names, and the series' patient."""
+    item = deepcopy(header)
+    item.StudyInstanceUID = result.study
+    item.SeriesInstanceUID = result.series
+    item.SOPInstanceUID = result.instance
+    item.SOPClassUID = result.sop_class
+    # highdicom refers to what has rows as an image, and to other objects as composites.
+    for keyword in ("Rows", "Columns"):
+        if result.sop_class == REPORT_CLASS:
+            item.pop(keyword, None)
+        else:
+            setattr(item, keyword, 1)
+    return item

@@ -1,23 +1,34 @@
 """The sections on how often a bundle is right: by class, subgroup, source, MR sequence.
 
 Curves of discrimination, calibration and net benefit stand beside these figures, and so
-does what says whether they are held out.
+does what says whether they are held out; then what each decision rule buys and costs,
+the figures on whole series, and the worst errors with their pictures.
 
 Tested in `tests/evaluation/performance/test_figures.py`,
-`tests/evaluation/performance/test_by_sequence.py` and
-`tests/evaluation/test_leakage.py`.
+`tests/evaluation/performance/test_by_sequence.py`,
+`tests/evaluation/performance/test_rules.py`,
+`tests/evaluation/test_scored_slices.py`, `tests/evaluation/test_leakage.py` and
+`tests/report/evaluation/test_series.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.imaging.preprocess.slice import filled
+from tumorlens.inference.bundle.facts import ALL_SEQUENCES
+from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.report.page_parts import (
     FIGURES,
     GROUP_NOTES,
     Chart,
     Line,
+    Picture,
     Section,
     Table,
     class_count,
@@ -25,8 +36,15 @@ from tumorlens.report.page_parts import (
     name_text,
     operating_rows,
 )
+from tumorlens.report.slice.overlay import (
+    OUTLINE_COLOR,
+    OverlayKind,
+    encode_png,
+    render_overlay,
+    window_picture,
+)
 from tumorlens.report.words import counted
-from tumorlens.taxonomy import CLASSES, class_title
+from tumorlens.taxonomy import CLASSES, TumorClass, Verdict, class_title
 
 Figures = Mapping[str, Any]
 
@@ -855,3 +873,399 @@ def sequence_tables(columns: Mapping[str, Mapping[str, Any]]) -> list[Table]:
                     rows.append((key, words, str(count), *cells))
         tables.append(Table(title, headings, rows))
     return tables
+
+
+RULES = {
+    "weak_sign": "Signs of a tumour, too weak to name one",
+    "several_tumors": "Several tumours in the prediction set",
+    "heads_disagree": "The heads name different tumours",
+    "little_brain": "Too little brain",
+}
+"""Key in the figures, and how the page calls the rule."""
+
+_TITLE = "What each decision rule buys and costs"
+
+_ORDERINGS = {
+    "probability": "Least sure of its class first",
+    "heads_disagree": "Firmest disagreement of the heads first",
+    "little_brain": "Least brain first",
+}
+
+_MOST_HELD = 0.3
+
+
+def rules_section(figures: Mapping[str, Any]) -> Section:
+    """Show what `measure_rules` found."""
+    if not figures["slices"]:
+        return Section("rules", _TITLE, ("Every picture was refused as foreign.",))
+    without = figures["without"]
+    return Section(
+        "rules",
+        _TITLE,
+        (
+            f"{figures['slices']} slices of {figures['patients']} patients that were "
+            "not refused as foreign. Without any rule, every one of them would be "
+            "named: "
+            f"{figure_text(without['error'], percent=True)} wrongly, at a sensitivity "
+            f"of {figure_text(without['sensitivity'], percent=True)} and a specificity "
+            f"of {figure_text(without['specificity'], percent=True)}.",
+            "A rule is worth having where it catches a larger share of the errors than "
+            "it loses of the right decisions, and where the other rules do not do the "
+            "same without it.",
+            *_level_sentences(figures["levels"]),
+        ),
+        (_alone(figures), _added(figures), _refusal(figures)),
+        (_curve_chart(figures["curves"]),),
+    )
+
+
+def _level_sentences(levels: Mapping[str, Sequence[float]]) -> list[str]:
+    sentences = []
+    for name, values in levels.items():
+        shown = ", ".join(f"{value:.3f}" for value in values)
+        sentences.append(
+            f"{RULES[name]}: {f'threshold {shown}' if shown else 'this rule is off'}."
+        )
+    return sentences
+
+
+def _alone(figures: Mapping[str, Any]) -> Table:
+    parts = [(RULES[name], item) for name, item in figures["rules"].items()]
+    return _prices(
+        "Each rule alone, and all together",
+        "Held back",
+        [*parts, ("All together", figures["all"])],
+    )
+
+
+def _refusal(figures: Mapping[str, Any]) -> Table:
+    return _prices(
+        "Of all slices, those refused as foreign too",
+        "Not decided",
+        [
+            ("Refused as no brain MRI", figures["refusal"]),
+            ("Refused, or held back by a rule", figures["refusal_and_all"]),
+        ],
+    )
+
+
+def _prices(title: str, held: str, parts: Sequence[tuple[str, Any]]) -> Table:
+    keys = {
+        "held": held,
+        "errors_caught": "Errors caught",
+        "right_lost": "Right decisions lost",
+        "wrong_among_held": "Wrong among the held",
+        "error_after": "Error among the decided",
+        "sensitivity_change": "Sensitivity, change",
+        "specificity_change": "Specificity, change",
+    }
+    return Table(
+        title,
+        ("Rule", *keys.values()),
+        [
+            (name, *(figure_text(item[key], percent=True) for key in keys))
+            for name, item in parts
+        ],
+    )
+
+
+def _added(figures: Mapping[str, Any]) -> Table:
+    return Table(
+        "What only this rule holds back",
+        ("Rule", "Held back", "Errors caught", "Right decisions lost"),
+        [
+            (
+                RULES[name],
+                *(
+                    figure_text(item["adds"][key], percent=True)
+                    for key in ("held", "errors_caught", "right_lost")
+                ),
+            )
+            for name, item in figures["rules"].items()
+        ],
+    )
+
+
+def _curve_chart(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Chart:
+    """Draw what `hold_back_curves` found."""
+    return Chart(
+        "Error among the decided, when more and more slices are held back",
+        "Share of slices held back",
+        "Error among the decided",
+        [
+            Line(title, curves[name]["held"], curves[name]["error"])
+            for name, title in _ORDERINGS.items()
+        ],
+        x_range=(0.0, _MOST_HELD),
+    )
+
+
+Row = tuple[str, str]
+
+_SOURCES = {
+    "lgg": "`lgg`, whole series and their tumour-free parts",
+    "lgg_thin": "`lgg`, all but two tumour slices removed",
+    "lgg_sequences": "`lgg_sequences` (FLAIR, T1), whole series and their tumour-free "
+    "parts",
+    "lgg_sequences_thin": "`lgg_sequences`, all but two tumour slices removed",
+    "cheng": "`cheng`, stacks of tumour slices",
+    "ixi": "`ixi`, healthy heads",
+    "volumes": "single volumes",
+}
+
+
+def series_figure_rows(figures: Mapping[str, Any]) -> list[Row]:
+    """Turn the figures into rows of what was measured, and the value.
+
+    Parameters
+    ----------
+    figures
+        Figures as `tumorlens calibrate --json` writes them.
+
+    Returns
+    -------
+    list of tuple
+        A title and a value with its 95 % interval over patients.
+    """
+    learned, by_hand = figures["learned"], figures["set_by_hand"]
+    rows = [
+        ("AUROC", figure_text(learned["auroc"])),
+        ("AUROC of the rule set by hand", figure_text(by_hand["auroc"])),
+        ("Calibration error", figure_text(learned["calibration_error"])),
+        (
+            "Calibration error of the rule set by hand",
+            figure_text(by_hand["calibration_error"]),
+        ),
+        *_rates("", learned["operating_points"]),
+    ]
+    for source, points in learned["by_source"].items():
+        rows += _rates(f"{_SOURCES.get(source, source)}: ", points)
+    for point, by_sequence in learned.get("measured", {}).items():
+        for word, shares in by_sequence.items():
+            if word != ALL_SEQUENCES:
+                rows += _shares(word, point, shares)
+    for source, kinds in learned.get("kinds", {}).items():
+        rows += [
+            (
+                f"{_SOURCES.get(source, source)}: likeliest kind right, {kind} "
+                f"({found['scans']} series)",
+                figure_text(found["right"]),
+            )
+            for kind, found in kinds.items()
+        ]
+    for kind, name in (("acquired", "the acquired plane"), ("all", "all three planes")):
+        points = figures["planes"][kind]["operating_points"]
+        rows += _rates(f"Nearly isotropic voxels, {name}: ", points)
+    if figures["outlines"] is not None:
+        rows += _outlines(figures["outlines"])
+    return rows
+
+
+_GROUPS = {
+    "labelled_lesions": "tumours found",
+    "same_scanner": "tumour-free parts from the same scanners called free of tumour",
+    "healthy_strangers": "healthy strangers called free of tumour",
+}
+
+
+def _shares(word: str, point: str, shares: Mapping[str, Any]) -> Iterator[Row]:
+    for group, title in _GROUPS.items():
+        if group in shares:
+            found = shares[group]
+            yield (
+                f"{word}: {title} at `{point}` ({found['slices']} series)",
+                figure_text(found),
+            )
+
+
+def _rates(prefix: str, points: Mapping[str, Any]) -> Iterator[Row]:
+    for name, rates in points.items():
+        for kind, truth in (("sensitivity", "tumor"), ("specificity", "no_tumor")):
+            if rates[kind] is not None:
+                title = f"{kind} at `{name}` ({rates['scans'][truth]} series)"
+                yield prefix + title, figure_text(rates[kind])
+
+
+def _outlines(outlines: Mapping[str, Any]) -> Iterator[Row]:
+    kinds = [
+        ("Lesion at the fitted level", outlines["fitted"]),
+        ("Lesion at half of the peak", outlines["half_of_peak"]),
+        *(
+            (f"Lesion in {_SOURCES.get(name, name)}", figures)
+            for name, figures in outlines["by_source"].items()
+        ),
+    ]
+    for title, figures in kinds:
+        count = f"{title} ({figures['scans']} outlines)"
+        yield f"{count}: Dice, mean", figure_text(figures["dice"])
+        yield (
+            f"{count}: relative error of the longest side, median",
+            figure_text(figures["size_error"]),
+        )
+        yield (
+            f"{count}: peak inside the outline",
+            figure_text(figures["peak_inside"]),
+        )
+
+
+_SIDE = 200
+"""Longer side of each half of a picture on the page, in pixels."""
+
+_WHITE = (255, 255, 255)
+
+_DECISIONS = {
+    str(Verdict.TUMOR): " Called a tumour, its kind left open.",
+    str(Verdict.UNCERTAIN): " Left uncertain.",
+    str(Verdict.NOT_BRAIN_MRI): " Refused as no brain MRI.",
+    str(TumorClass.NO_TUMOR): " Called free of tumour.",
+}
+
+SKETCH_SIDE = 100
+"""Longer side of a drawing, in its own units."""
+
+_AIR = 20
+
+_DETAIL = 0.6
+"""How far a traced line may leave the outline, in units of the drawing."""
+
+
+def error_picture(
+    error: Mapping[str, Any],
+    prediction: Prediction,
+    outline: NDArray[np.bool_] | None,
+) -> Picture:
+    """Draw an error: the slice with outlines, beside its evidence map.
+
+    Parameters
+    ----------
+    error
+        One error of `tumorlens.evaluation.scored_slices.worst_errors`.
+    prediction
+        The bundle's, of that slice.
+    outline
+        Shape (H, W), true inside what radiologists drew; None without an outline.
+
+    Returns
+    -------
+    Picture
+        Two halves of up to 200 pixels. The drawn outline, where there is one,
+        is white, the bundle's yellow.
+    """
+    slice_half = _small(
+        np.repeat(window_picture(prediction.pixels)[:, :, np.newaxis], 3, axis=2)
+    )
+    evidence_half = render_overlay(
+        prediction.pixels, prediction.explanation, OverlayKind.EVIDENCE
+    )
+    # Outlines are drawn at the page's size; shrunk with the slice they would fade.
+    scale = slice_half.shape[0] / prediction.height
+    _draw_outline(slice_half, prediction.explanation.outline, scale, OUTLINE_COLOR)
+    if outline is not None:
+        _draw_outline(slice_half, _edges(outline), scale, _WHITE)
+    both = np.hstack([slice_half, _small(evidence_half)])
+    return Picture(encode_png(both), _caption(error))
+
+
+def _draw_outline(
+    picture: NDArray[np.uint8],
+    polygons: Sequence[NDArray[Any]],
+    scale: float,
+    color: tuple[int, int, int],
+) -> None:
+    scaled = [np.rint(item * scale).astype(np.int32) for item in polygons]
+    cv2.polylines(picture, scaled, True, color, 1, cv2.LINE_AA)
+
+
+def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    scale = _SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _caption(error: Mapping[str, Any]) -> str:
+    true, said = (class_title(error[key]) for key in ("true", "said"))
+    decision = _DECISIONS.get(error["decision"], "")
+    return (
+        f"{error['file']} ({error['source'] or 'no source named'}): truth "
+        f"{true.lower()}, most probable {said.lower()} with {error['sure']:.2f}, the "
+        f"truth with {error['true_probability']:.2f}.{decision}"
+    )
+
+
+def worst_errors_section(
+    errors: Sequence[Mapping[str, Any]], pictures: Sequence[Picture] = ()
+) -> Section:
+    """Show the errors.
+
+    Parameters
+    ----------
+    errors
+        Errors that `worst_errors` has listed.
+    pictures
+        Pictures of the errors; without them, only captions are listed.
+    """
+    lines = () if pictures else tuple(_caption(error) for error in errors)
+    return Section(
+        "worst-errors",
+        f"The {len(errors)} worst errors",
+        (
+            "Slices whose most probable class is wrong, the surest first, two of a "
+            "patient at most. Left the slice with the drawn outline in white, where "
+            "there is one, and the model's in yellow; right its evidence map. The "
+            "label may be what is wrong: look.",
+            *lines,
+        ),
+        pictures=tuple(pictures),
+    )
+
+
+def trace_sketch(
+    prediction: Prediction, outline: NDArray[np.bool_] | None
+) -> dict[str, Any]:
+    """Trace a slice as a line drawing, which shows nobody's picture.
+
+    Parameters
+    ----------
+    prediction
+        The bundle's, of that slice.
+    outline
+        Shape (H, W), true inside what radiologists drew; None without an outline.
+
+    Returns
+    -------
+    dict
+        Plain JSON: ``width`` and ``height``, and polygons of [x, y] in units of the
+        drawing, whose longer side is 100: the ``head``, the tumour as ``drawn`` by
+        radiologists, and as ``marked`` by the model.
+    """
+    scale = SKETCH_SIDE / max(prediction.height, prediction.width)
+    tissue = (window_picture(prediction.pixels) > _AIR).astype(np.uint8)
+    drawn = () if outline is None else _edges(outline)
+    return {
+        "width": round(prediction.width * scale),
+        "height": round(prediction.height * scale),
+        "head": _polygons(_edges(filled(tissue)), scale),
+        "drawn": _polygons(drawn, scale),
+        "marked": _polygons(prediction.explanation.outline, scale),
+    }
+
+
+def _edges(inside: NDArray[Any]) -> Sequence[NDArray[Any]]:
+    edges, _ = cv2.findContours(
+        inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    return edges
+
+
+def _polygons(
+    outlines: Sequence[NDArray[Any]], scale: float
+) -> list[list[list[float]]]:
+    """Scale and simplify (Douglas and Peucker 1973); specks are left out."""
+    polygons = []
+    for outline in outlines:
+        line = outline.reshape(-1, 1, 2).astype(np.float32) * np.float32(scale)
+        kept = cv2.approxPolyDP(line, _DETAIL, True).reshape(-1, 2)
+        if len(kept) > 2:
+            polygons.append(np.round(kept.astype(np.float64), 1).tolist())
+    return polygons

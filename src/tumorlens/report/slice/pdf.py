@@ -1,9 +1,10 @@
-"""A prediction as one A4 page, and what every PDF is made of."""
+"""A prediction as one A4 page, the parts of every PDF, and several reports as one."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from xml.sax.saxutils import escape
 
@@ -21,6 +22,7 @@ from reportlab.platypus import (
     Image,
     KeepInFrame,
     Paragraph,
+    SimpleDocTemplate,
     Spacer,
     Table,
 )
@@ -254,3 +256,103 @@ def _operating_point(name: str, bundle: Bundle) -> tuple[str, ...]:
     if point is None:
         return (f"The operating point was “{name}”, which this model lacks.",)
     return (words.operating_point_sentence(name, point), words.measured_sentence(point))
+
+
+_COLUMNS = [x * mm for x in (11, 91, 50, 22)]
+
+
+@dataclass(frozen=True)
+class Report:
+    """One of the reports.
+
+    Parameters
+    ----------
+    name
+        Name of the picture or scan, as its user knows it.
+    answer
+        What was found, in a few words.
+    p_tumor
+        Probability of any tumour, in words; empty where there is none.
+    pdf
+        The report itself.
+    """
+
+    name: str
+    answer: str
+    p_tumor: str
+    pdf: bytes
+
+
+def render_collection(
+    reports: Sequence[Report], bundle: Bundle, made: datetime
+) -> bytes:
+    """Write several reports as one file, with a bookmark for each.
+
+    Parameters
+    ----------
+    reports
+        At least one, in the order in which they are to stand.
+    bundle
+        The model.
+    made
+        The time of writing, with its time zone; stands on the first page.
+
+    Returns
+    -------
+    bytes
+        The file: the list, with the page on which each report begins, and then the
+        reports.
+    """
+    from pypdf import PdfReader, PdfWriter
+
+    def listing(starts: Sequence[int]) -> PdfReader:
+        return PdfReader(io.BytesIO(_listing(reports, starts, bundle, made)))
+
+    parts = [PdfReader(io.BytesIO(item.pdf)) for item in reports]
+    # The length of the list does not depend on the numbers in it.
+    first = len(listing([0] * len(reports)).pages) + 1
+    starts = [first + sum(len(x.pages) for x in parts[:i]) for i in range(len(parts))]
+    writer = PdfWriter()
+    writer.append(listing(starts), "List", import_outline=False)
+    for report, part in zip(reports, parts, strict=True):
+        writer.append(part, report.name, import_outline=False)
+    writer.add_metadata({"/Title": "TumorLens reports", "/Author": "TumorLens"})
+    buffer = io.BytesIO()
+    writer.write(buffer)
+    return buffer.getvalue()
+
+
+def _listing(
+    reports: Sequence[Report], starts: Sequence[int], bundle: Bundle, made: datetime
+) -> bytes:
+    heads = ("Page", "Picture or series", "Answer", "Any tumour")
+    rows = [[paragraph(head, SMALL) for head in heads]]
+    for report, start in zip(reports, starts, strict=True):
+        cells = (f"{start:5d}", report.name, report.answer, report.p_tumor)
+        rows.append([paragraph(cell) for cell in cells])
+    date = made.strftime("%Y-%m-%d %H:%M %Z").strip()
+    buffer = io.BytesIO()
+    SimpleDocTemplate(
+        buffer,
+        pagesize=A4,
+        leftMargin=_MARGIN,
+        rightMargin=_MARGIN,
+        topMargin=_MARGIN,
+        bottomMargin=_MARGIN,
+        title="TumorLens reports",
+        author="TumorLens",
+        subject=RESEARCH_USE,
+        lang="en-GB",
+        invariant=1,
+    ).build(
+        [
+            paragraph(f"TumorLens, {date}", SMALL),
+            paragraph(words.counted(len(reports), "result"), HEADLINE),
+            paragraph(plain(f"Model {bundle.name}, version {bundle.version}."), SMALL),
+            Spacer(1, 2 * mm),
+            paragraph(RESEARCH_USE, CAUTION),
+            Spacer(1, 5 * mm),
+            Table(rows, colWidths=_COLUMNS, style=RULED, repeatRows=1, hAlign="LEFT"),
+        ]
+    )
+    return buffer.getvalue()

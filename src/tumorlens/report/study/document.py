@@ -12,7 +12,7 @@ from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.facts import SequenceSum
 from tumorlens.inference.study.results import StudyPrediction, StudySeries
 from tumorlens.report import words
-from tumorlens.report.series.document import series_to_json
+from tumorlens.report.series import series_to_json
 from tumorlens.report.slice.document import RESEARCH_USE, sequence_to_json
 from tumorlens.report.words import joined, percent
 

@@ -35,8 +35,12 @@ from tumorlens.inference.bundle.bundle import read_document
 from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.report.page import render_evaluation
-from tumorlens.report.validation.pdf import ModelName, render_sections_pdf
-from tumorlens.report.validation.sections import checklist_sections, validation_sections
+from tumorlens.report.validation import (
+    ModelName,
+    checklist_sections,
+    render_sections_pdf,
+    validation_sections,
+)
 from tumorlens.scale.federation.report import merged_sections
 from tumorlens.scale.federation.site_counts import (
     as_part,

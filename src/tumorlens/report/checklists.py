@@ -12,7 +12,7 @@ The items are written for a study of a prediction model; a model card answers bu
 The topics are in our own words. A model card is no article: what belongs to one alone
 is said to be missing.
 
-Tested in `tests/report/model_card/test_card.py`.
+Tested in `tests/report/test_model_card.py`.
 """
 
 from __future__ import annotations

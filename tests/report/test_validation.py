@@ -12,7 +12,7 @@ from reportlab.graphics.shapes import Circle, PolyLine, Rect, String
 
 from tumorlens.report.page_parts import Chart, Line, Picture, Section, Table
 from tumorlens.report.slice.overlay import encode_png
-from tumorlens.report.validation.pdf import ModelName, draw_chart, render_sections_pdf
+from tumorlens.report.validation import ModelName, draw_chart, render_sections_pdf
 
 MADE = datetime.datetime(2026, 11, 30, 12, 0, tzinfo=datetime.UTC)
 WIDE = Table(

@@ -19,12 +19,8 @@ from tumorlens.inference.bundle.facts import (
     OperatingPoint,
     Rate,
 )
-from tumorlens.report.model_card.card import (
-    card_charts,
-    model_card,
-    weights_licence,
-)
-from tumorlens.report.model_card.checklists import CLAIM_2024, TRIPOD_AI
+from tumorlens.report.checklists import CLAIM_2024, TRIPOD_AI
+from tumorlens.report.model_card import card_charts, model_card, weights_licence
 from tumorlens.taxonomy import CLASSES, INFO
 
 
