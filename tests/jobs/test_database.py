@@ -114,6 +114,8 @@ def test_a_row_that_is_inserted_at_once_is_the_sessions(any_url: str) -> None:
     assert (row.id, row.owner, row.state) == ("x", "you", JobState.WAITING)
     assert (row.document, row.error, row.finished) == ({"a": 1}, None, None)
     assert database.has_rows(Job)
+    assert database.has_rows(Job, owner="you", kind="k")
+    assert not database.has_rows(Job, owner="you", kind="'")
     with database.transaction() as session:
         session.execute(text("DROP TABLE tokens"))
     with pytest.raises(OutputError, match="does not take it"):

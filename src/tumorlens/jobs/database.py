@@ -532,19 +532,29 @@ class Database:
         session.add(row)
         return row
 
-    def has_rows(self, table: type[Base]) -> bool:
+    def has_rows(self, table: type[Base], **values: str) -> bool:
         """Tell whether a table has any rows: every request asks, so past SQLAlchemy.
+
+        Parameters
+        ----------
+        table
+            The table, as others see it: without what this transaction has written.
+        values
+            Values that a row has to have, by their columns; the names are ours.
 
         Raises
         ------
         OutputError
             The database does not do it.
         """
-        statement = f"SELECT 1 FROM {table.__tablename__} LIMIT 1"
+        holder = "?" if self._is_sqlite else "%s"
+        tests = [f"{column} = {holder}" for column in values]
+        where = f" WHERE {' AND '.join(tests)}" if tests else ""
+        statement = f"SELECT 1 FROM {table.__tablename__}{where} LIMIT 1"
         try:
             with closing(self._engine.raw_connection()) as connection:
                 cursor = connection.cursor()
-                cursor.execute(statement)
+                cursor.execute(statement, tuple(values.values()))
                 return cursor.fetchone() is not None
         except SQLAlchemyError as error:
             raise self._failure(error) from error

@@ -187,8 +187,7 @@ def unpack_pictures(
         map_ = GridMap(grid, Crop(*place), first.shape, is_relative=is_relative)
         drawings.append(partial(_drawn_in_steps, map_))
         numbers = numbers[end:]
-    evidence, gradcam = drawings
-    return _in_steps(first), evidence, gradcam
+    return _in_steps(first), drawings[0], drawings[1]
 
 
 def _drawn_in_steps(source: GridMap) -> NDArray[np.float32]:
