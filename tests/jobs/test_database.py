@@ -20,6 +20,8 @@ from tumorlens.jobs.database import (
     Base,
     Database,
     Job,
+    JobState,
+    Token,
     bring_up_to_date,
     migrate,
     version_of,
@@ -91,6 +93,33 @@ def test_a_transaction_within_another_is_part_of_it(any_url: str) -> None:
             database.after_commit(lambda: done.append("once"))
         assert done == []
     assert done == ["once"]
+    database.close()
+
+
+def test_a_row_that_is_inserted_at_once_is_the_sessions(any_url: str) -> None:
+    database = Database(any_url)
+    assert not database.has_rows(Job)
+    facts = {"kind": "k", "stage": "s", "step": "", "owner": "me", "document": {"a": 1}}
+    times = dict.fromkeys(("created", "arrived", "updated", "due", "rank"), 1.0)
+    counts = dict.fromkeys(("cost", "attempts", "steps_done", "steps_total"), 0)
+    with database.transaction() as session:
+        job = Job(id="x", state=JobState.WAITING, **facts, **times, **counts)
+        database.insert(session, job)
+        assert job.number == 1
+        assert job.error is None
+        assert session.get(Job, 1) is job
+        job.owner = "you"
+    with database.reading() as session:
+        (row,) = session.scalars(select(Job))
+    assert (row.id, row.owner, row.state) == ("x", "you", JobState.WAITING)
+    assert (row.document, row.error, row.finished) == ({"a": 1}, None, None)
+    assert database.has_rows(Job)
+    assert database.has_rows(Job, owner="you", kind="k")
+    assert not database.has_rows(Job, owner="you", kind="'")
+    with database.transaction() as session:
+        session.execute(text("DROP TABLE tokens"))
+    with pytest.raises(OutputError, match="does not take it"):
+        database.has_rows(Token)
     database.close()
 
 

@@ -173,6 +173,25 @@ def test_the_oldest_results_of_who_sends_go_first(
     assert left(store.queue, "visitor") == [visitor.id]
 
 
+def test_what_comes_is_counted_and_what_comes_back_too(
+    store: JobStore, clock: Clock, retention: Retention
+) -> None:
+    mine = [put(store, clock, "me", 4) for _ in range(2)]
+    assert retention.make_room(mine[-1])
+    # It goes for a third of its size, and comes back with the transaction's end.
+    with pytest.raises(ZeroDivisionError), store.database.transaction():
+        third = put(store, clock, "me", 4)
+        assert retention.make_room(third)
+        raise ZeroDivisionError
+    assert left(store.queue, "me") == [mine[1].id, mine[0].id]
+    small = put(store, clock, "me", 2)
+    assert retention.make_room(small)
+    assert left(store.queue, "me") == [small.id, mine[1].id, mine[0].id]
+    large = put(store, clock, "me", 1)
+    assert retention.make_room(large)
+    assert left(store.queue, "me") == [large.id, small.id, mine[1].id]
+
+
 def test_however_much_one_sends_who_keeps_less_keeps_it(
     store: JobStore, clock: Clock, retention: Retention
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -140,6 +141,48 @@ def test_counts_outlive_a_restart_and_begin_anew_in_each_window(
     (end,) = (x for x in first.states() if x.reference.name == "sharp")
     assert (end.observations, end.last_observations) == (1, WINDOW)
     assert not end.has_alarm
+
+
+def test_what_waits_counts_as_if_it_had_come_alone(
+    store: JobStore, clock: Clock
+) -> None:
+    references = {item.name: item for item in REFERENCES}
+    at_once = RateMonitor(store.database, "1", references, clock)
+    waiting = RateMonitor(store.database, "2", references, clock, delay_seconds=600.0)
+    rng = np.random.default_rng(0)
+    outcomes = [
+        {"sharp": bool(first < 0.4), "wide": bool(second < 0.5)}
+        for first, second in rng.random((WINDOW + 500, 2))
+    ]
+    with store.database.transaction():
+        for outcome in outcomes:
+            at_once.observe(outcome)
+    for outcome in outcomes:
+        waiting.observe(outcome)
+    other = RateMonitor(store.database, "2", references, clock)
+    assert not any(state.observations for state in other.states()), "it waits"
+    assert waiting.states() == at_once.states()
+    (sharp,) = (item for item in waiting.states() if item.reference.name == "sharp")
+    assert (sharp.observations, sharp.last_observations) == (500, WINDOW)
+    assert sharp.last_alarmed == clock.now
+    # Closed, it writes what waits and what still comes.
+    waiting.observe(outcomes[0])
+    waiting.close()
+    waiting.observe(outcomes[0])
+    (sharp,) = (item for item in other.states() if item.reference.name == "sharp")
+    assert sharp.observations == 502
+
+
+def test_what_waits_is_written_by_itself(store: JobStore, clock: Clock) -> None:
+    references = {item.name: item for item in REFERENCES}
+    waiting = RateMonitor(store.database, "1", references, clock, delay_seconds=0.05)
+    other = RateMonitor(store.database, "1", references, clock)
+    for count in (1, 2):
+        waiting.observe({"sharp": True})
+        end = time.monotonic() + 60.0
+        while max(state.observations for state in other.states()) < count:
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

@@ -110,8 +110,7 @@ class TokenStore:
 
     def exist(self) -> bool:
         """Tell whether a token was ever made, also one that has ended."""
-        with self._database.reading() as session:
-            return session.execute(select(Token.id).limit(1)).first() is not None
+        return self._database.has_rows(Token)
 
     def find(self, text: str) -> Token | None:
         """Find a token that is valid now by itself."""
@@ -235,8 +234,7 @@ class AccountStore:
 
     def exist(self) -> bool:
         """Tell whether an account was ever made."""
-        with self._database.reading() as session:
-            return session.execute(select(Account.name).limit(1)).first() is not None
+        return self._database.has_rows(Account)
 
     def get(self, name: str, stamp: str) -> Account | None:
         """Find the account of a browser's session.

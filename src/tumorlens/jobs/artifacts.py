@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from sqlalchemy import Select, delete, select, text, update
+from sqlalchemy import Select, delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import DiskFullError, MissingFileError, OutputError
@@ -84,6 +84,13 @@ class ArtifactStore:
     alone
         Whether no other process writes there.
 
+    Attributes
+    ----------
+    alone
+        The same.
+    attached_bytes
+        Bytes of all files that `attach` was given so far, kept or not.
+
     Raises
     ------
     OSError
@@ -93,6 +100,8 @@ class ArtifactStore:
     def __init__(self, database: Database, folder: Path, *, alone: bool) -> None:
         self._database = database
         self._folder = folder
+        self.alone = alone
+        self.attached_bytes = 0
         folder.mkdir(mode=0o700, exist_ok=True)
         self._sweep_strays(0.0 if alone else _PASSING_SECONDS)
         self.collect()
@@ -133,7 +142,12 @@ class ArtifactStore:
                 path.unlink(missing_ok=True)
 
     def attach(
-        self, job: str, role: str, files: Mapping[str, StagedFile | None]
+        self,
+        job: str,
+        role: str,
+        files: Mapping[str, StagedFile | None],
+        *,
+        is_new: bool = False,
     ) -> None:
         """Give files to a job, in place of those of the same names.
 
@@ -145,6 +159,8 @@ class ArtifactStore:
             Role of the files.
         files
             Files by name; None notes a name without a file.
+        is_new
+            Whether the job has no files yet: then none is looked for.
 
         Raises
         ------
@@ -155,30 +171,34 @@ class ArtifactStore:
             return
         staged = [file for file in files.values() if file is not None]
         with self._database.transaction() as session:
+            session.flush()
+            self.attached_bytes += sum(file.size for file in staged)
             self._settle(session, staged)
             names = list(files)
-            for some in portions(names):
+            for some in portions([] if is_new else names):
                 # In place of what there was come new rows, listed as they came.
-                self.detach(
-                    session.scalars(
-                        select(Artifact).where(
-                            Artifact.job == job,
-                            Artifact.role == role,
-                            Artifact.name.in_(some),
-                        )
-                    ).all()
+                earlier = select(Artifact.number).where(
+                    Artifact.job == job,
+                    Artifact.role == role,
+                    Artifact.name.in_(some),
                 )
-            session.add_all(
-                Artifact(
-                    job=job,
-                    role=role,
-                    name=name,
-                    digest=None if file is None else file.digest,
-                    size=0 if file is None else file.size,
-                )
-                for name, file in files.items()
+                numbers = session.connection().scalars(earlier).all()
+                if numbers:
+                    rows = select(Artifact).where(Artifact.number.in_(numbers))
+                    self.detach(session.scalars(rows).all())
+            session.connection().execute(
+                insert(Artifact),
+                [
+                    {
+                        "job": job,
+                        "role": role,
+                        "name": name,
+                        "digest": None if file is None else file.digest,
+                        "size": 0 if file is None else file.size,
+                    }
+                    for name, file in files.items()
+                ],
             )
-            session.flush()
             if any(file.durable for file in staged):
                 self._sync()
 
@@ -316,7 +336,7 @@ class ArtifactStore:
         """Let the transaction have the blobs' rows, made where they are missing."""
         # In one order, so that two that need the same do not wait for each other.
         rows = sorted({(file.digest, file.size) for file in files})
-        session.execute(
+        session.connection().execute(
             _UPSERT, [{"digest": digest, "size": size} for digest, size in rows]
         )
 

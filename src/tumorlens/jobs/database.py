@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,13 +32,21 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    insert,
     inspect,
     make_url,
     text,
 )
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    make_transient_to_detached,
+    mapped_column,
+    sessionmaker,
+)
 
 from tumorlens.errors import (
     DiskFullError,
@@ -88,6 +96,9 @@ _State = Enum(
 
 class Base(DeclarativeBase):
     """All tables."""
+
+
+_Row = TypeVar("_Row", bound=Base)
 
 
 class Job(Base):
@@ -383,6 +394,8 @@ FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 logger = logging.getLogger(__name__)
 _BUSY_SECONDS = 5.0
+_WAITS = "tumorlens.synchronous"
+"""Key of what a connection waits for as it commits."""
 _MIGRATION_LOCK = 7_455_108
 """Any number: one server at a time migrates a PostgreSQL database."""
 _PRAGMAS = (
@@ -419,6 +432,7 @@ class Database:
                 "Give one such as postgresql+psycopg://user@host/name. PostgreSQL "
                 f"needs {install_command('server')}.",
             ) from error
+        self._driver_error: type[Exception] = self._engine.dialect.loaded_dbapi.Error
         self._is_sqlite = self._engine.dialect.name == "sqlite"
         self._sessions = sessionmaker(self._engine, expire_on_commit=False)
         # SQLite writes one transaction at a time: to wait here is fairer than there.
@@ -489,6 +503,63 @@ class Database:
                 yield session
         except SQLAlchemyError as error:
             raise self._failure(error) from error
+
+    def insert(self, session: Session, row: _Row) -> _Row:
+        """Write a new row at once, in a third of the time that a flush takes.
+
+        Parameters
+        ----------
+        session
+            Session of `transaction`.
+        row
+            A row that the session does not know; from now on it does, and the row has
+            its number.
+        """
+        # What waits in the session may be what the row refers to.
+        session.flush()
+        table = type(row).__table__
+        given = vars(row)
+        for item in table.c:
+            if item.key not in given and not item.primary_key:
+                # It is none, and need not be read.
+                setattr(row, item.key, None)
+        values = {item.key: given[item.key] for item in table.c if item.key in given}
+        result = session.connection().execute(insert(type(row)), values)
+        numbers = result.inserted_primary_key or ()
+        for item, number in zip(table.primary_key, numbers, strict=True):
+            setattr(row, item.key, number)
+        make_transient_to_detached(row)
+        session.add(row)
+        return row
+
+    def has_rows(self, table: type[Base], **values: str) -> bool:
+        """Tell whether a table has any rows: every request asks, so past SQLAlchemy.
+
+        Parameters
+        ----------
+        table
+            The table, as others see it: without what this transaction has written.
+        values
+            Values that a row has to have, by their columns; the names are ours.
+
+        Raises
+        ------
+        OutputError
+            The database does not do it.
+        """
+        holder = "?" if self._is_sqlite else "%s"
+        tests = [f"{column} = {holder}" for column in values]
+        where = f" WHERE {' AND '.join(tests)}" if tests else ""
+        statement = f"SELECT 1 FROM {table.__tablename__}{where} LIMIT 1"
+        try:
+            with closing(self._engine.raw_connection()) as connection:
+                cursor = connection.cursor()
+                cursor.execute(statement, tuple(values.values()))
+                return cursor.fetchone() is not None
+        except SQLAlchemyError as error:
+            raise self._failure(error) from error
+        except self._driver_error as error:
+            raise self._failure(DBAPIError(statement, None, error)) from error
 
     def after_commit(self, act: Callable[[], None]) -> None:
         """Do something once the thread's transaction is written, and only then."""
@@ -641,12 +712,20 @@ def _open(url: str) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        if options.get("reads_only", False):
-            connection.exec_driver_sql("BEGIN")
-            return
-        waits = "FULL" if options.get("durable", True) else "NORMAL"
-        connection.exec_driver_sql(f"PRAGMA synchronous = {waits}")
-        # Who begins to read and then writes may find that another was faster.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # Past SQLAlchemy's cursors, which would take a third of an empty transaction.
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, sqlite3.Connection)
+        statement = "BEGIN"
+        try:
+            if not options.get("reads_only", False):
+                waits = "FULL" if options.get("durable", True) else "NORMAL"
+                if connection.info.get(_WAITS) != waits:
+                    driver.execute(f"PRAGMA synchronous = {waits}")
+                    connection.info[_WAITS] = waits
+                # Who begins to read and then writes may find that another was faster.
+                statement = "BEGIN IMMEDIATE"
+            driver.execute(statement)
+        except sqlite3.Error as error:
+            raise DBAPIError(statement, None, error) from error
 
     return engine

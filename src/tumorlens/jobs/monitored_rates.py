@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from sqlalchemy import select
 
 from tumorlens.errors import OutputError
@@ -103,6 +105,9 @@ class RateMonitor:
         What the bundle states, by name; other rates are not counted.
     clock
         Seconds since 1970.
+    delay_seconds
+        Seconds that an observation may wait, to be written with others; `states` and
+        `close` write it sooner. With 0 it is written at once.
     """
 
     def __init__(
@@ -111,11 +116,17 @@ class RateMonitor:
         model: str,
         references: Mapping[str, ReferenceRate],
         clock: Callable[[], float] = time.time,
+        delay_seconds: float = 0.0,
     ) -> None:
         self._database = database
         self._model = model[:_MODEL_LENGTH]
         self._references = dict(references)
         self._clock = clock
+        self._delay_seconds = delay_seconds
+        self._guard = threading.Lock()
+        self._waiting: list[Mapping[str, bool]] = []
+        self._timer: threading.Timer | None = None
+        self._is_closed = False
 
     def observe(self, outcomes: Mapping[str, bool]) -> None:
         """Count an observation; where the database does not take it, it is left out.
@@ -125,44 +136,97 @@ class RateMonitor:
         outcomes
             Whether it is so, by the name of the rate.
         """
-        counted = sorted(outcomes.keys() & self._references.keys())
+        counted = {
+            name: is_so for name, is_so in outcomes.items() if name in self._references
+        }
         if not counted:
             return
+        with self._guard:
+            self._waiting.append(counted)
+            if self._delay_seconds and not self._is_closed:
+                if self._timer is None:
+                    self._timer = threading.Timer(self._delay_seconds, self.flush)
+                    self._timer.daemon = True
+                    self._timer.start()
+                return
+        self.flush()
+
+    def flush(self) -> None:
+        """Write the observations that wait."""
+        with self._guard:
+            observations, self._waiting = self._waiting, []
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        if not observations:
+            return
         try:
-            with self._database.transaction(durable=False) as session:
-                for name in counted:
-                    # All take the rows in this order, so that nobody waits in a circle.
-                    row = session.get(
-                        MonitoredRate, (self._model, name), with_for_update=True
-                    )
-                    if row is None:
-                        row = MonitoredRate(model=self._model, name=name)
-                        self._begin(row)
-                        session.add(row)
-                    self._count(row, outcomes[name])
+            self._write(observations)
         except OutputError as error:
-            logger.warning("An observation of drift is lost: %s", error)
+            logger.warning("Observations of drift are lost: %s", error)
+
+    def close(self) -> None:
+        """Write what waits; from now on each observation is written at once."""
+        with self._guard:
+            self._is_closed = True
+        self.flush()
+
+    def _write(self, observations: Sequence[Mapping[str, bool]]) -> None:
+        outcomes: dict[str, list[bool]] = {}
+        for observation in observations:
+            for name, is_so in observation.items():
+                outcomes.setdefault(name, []).append(is_so)
+        with self._database.transaction(durable=False) as session:
+            rows = session.scalars(
+                select(MonitoredRate)
+                .where(
+                    MonitoredRate.model == self._model,
+                    MonitoredRate.name.in_(outcomes),
+                )
+                # All take the rows in this order, so that nobody waits in a circle.
+                .order_by(MonitoredRate.name)
+                .with_for_update()
+            )
+            known = {row.name: row for row in rows}
+            for name in sorted(outcomes):
+                row = known.get(name)
+                if row is None:
+                    row = MonitoredRate(model=self._model, name=name)
+                    self._begin(row)
+                    session.add(row)
+                self._count(row, outcomes[name])
 
     def _begin(self, row: MonitoredRate) -> None:
         row.began, row.observations, row.hits = self._clock(), 0, 0
         row.alarmed = None
 
-    def _count(self, row: MonitoredRate, is_so: bool) -> None:
-        if row.observations >= WINDOW:
-            row.last_observations, row.last_hits = row.observations, row.hits
-            row.last_ended, row.last_alarmed = self._clock(), row.alarmed
-            self._begin(row)
-        row.observations += 1
-        row.hits += is_so
+    def _count(self, row: MonitoredRate, outcomes: Sequence[bool]) -> None:
+        while outcomes:
+            if row.observations >= WINDOW:
+                row.last_observations, row.last_hits = row.observations, row.hits
+                row.last_ended, row.last_alarmed = self._clock(), row.alarmed
+                self._begin(row)
+            room = WINDOW - row.observations
+            self._count_in_window(row, outcomes[:room])
+            outcomes = outcomes[room:]
+
+    def _count_in_window(self, row: MonitoredRate, outcomes: Sequence[bool]) -> None:
+        observations = row.observations + np.arange(1, len(outcomes) + 1)
+        hits = row.hits + np.cumsum(outcomes)
+        row.observations, row.hits = int(observations[-1]), int(hits[-1])
+        if row.alarmed is not None:
+            return
         reference = self._references[row.name]
-        evidence = float(reference.log_evidence(row.hits, row.observations))
-        if row.alarmed is None and evidence >= alarm_threshold(len(self._references)):
+        # After each of them, as if it had come alone.
+        evidence = reference.log_evidence(hits, observations)
+        alarms = np.flatnonzero(evidence >= alarm_threshold(len(self._references)))
+        if alarms.size:
             row.alarmed = self._clock()
             logger.warning(
                 "Drift of %s: %d of %d, where the model's bundle states %.4f to %.4f.",
                 row.name,
-                row.hits,
-                row.observations,
+                hits[alarms[0]],
+                observations[alarms[0]],
                 reference.low,
                 reference.high,
             )
@@ -175,6 +239,7 @@ class RateMonitor:
         OutputError
             The database cannot be read.
         """
+        self.flush()
         with self._database.reading() as session:
             rows = session.scalars(
                 select(MonitoredRate).where(MonitoredRate.model == self._model)

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import URL, ColumnElement, Select, func, or_, select
@@ -77,6 +77,23 @@ class FolderLock:
         os.close(self._descriptor)
 
 
+@dataclass
+class _Bound:
+    """What is known of all files together since they were added up.
+
+    Attributes
+    ----------
+    excess_before
+        Bytes over the limit at most, less those attached by then; None where that is
+        not known.
+    """
+
+    excess_before: int | None = None
+
+    def forget(self) -> None:
+        self.excess_before = None
+
+
 _MOST_AT_ONCE = 500
 _Whole = aliased(Job)
 
@@ -97,6 +114,7 @@ class Retention:
     queue: JobQueue
     artifacts: ArtifactStore
     limit_bytes: int
+    _bound: _Bound = field(default_factory=_Bound, init=False, repr=False)
 
     def expire(self, before: float, now: float) -> int:
         """Remove what was over before a time; return how many jobs that were.
@@ -163,7 +181,10 @@ class Retention:
             Whether all fits now.
         """
         with self.database.transaction() as session:
+            if self._surely_fits():
+                return True
             excess = self.used_bytes() - self.limit_bytes
+            self._note_excess(excess)
             while excess > 0:
                 job = self._oldest(session, newest.owner, newest)
                 if job is None:
@@ -173,7 +194,24 @@ class Retention:
                 self.queue.remove([job.id])
                 session.flush()
                 excess = self.used_bytes() - self.limit_bytes
+                self._note_excess(excess)
         return True
+
+    def _surely_fits(self) -> bool:
+        """Tell, without adding up again, whether all fits with what came meanwhile.
+
+        What others attach is not known here, and what was removed counts until all is
+        added up again.
+        """
+        before = self._bound.excess_before
+        if before is None or not self.artifacts.alone:
+            return False
+        return before + self.artifacts.attached_bytes <= 0
+
+    def _note_excess(self, excess: int) -> None:
+        self._bound.excess_before = excess - self.artifacts.attached_bytes
+        # What this transaction has removed may come back.
+        self.database.after_rollback(self._bound.forget)
 
     def _oldest(self, session: Session, owner: str, newest: Job) -> Job | None:
         # The newest may be a part of a job, or have parts.

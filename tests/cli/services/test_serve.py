@@ -167,7 +167,7 @@ def test_the_address_is_one_that_a_browser_takes(host: str, url: str) -> None:
 
 _ALLOCATING = """
 import ctypes, threading
-from tumorlens.cli._shared.service import share_heaps
+from tumorlens.cli._shared.heaps import share_heaps
 share_heaps()
 libc = ctypes.CDLL(None)
 barrier = threading.Barrier(17)
@@ -192,3 +192,24 @@ def test_threads_share_two_heaps() -> None:
         command, env=environment(), capture_output=True, text=True, check=True
     )
     assert len(re.findall(r"^Arena \d+:", done.stderr, re.M)) <= 2
+
+
+_LARGE = """
+import ctypes
+from tumorlens.cli._shared.heaps import share_heaps
+share_heaps()
+del [bytearray(2**20) for _ in range(8)][:]
+kept = [bytearray(2**20) for _ in range(8)]
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+def test_large_arrays_never_lie_in_a_heap() -> None:
+    if not hasattr(ctypes.CDLL(None), "malloc_stats"):
+        pytest.skip("the C library is not glibc")
+    command = [sys.executable, "-c", _LARGE]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, check=True
+    )
+    heaps = re.findall(r"^Arena \d+:\nsystem bytes +=\s+(\d+)", done.stderr, re.M)
+    assert sum(map(int, heaps)) < 8 * 2**20, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import threading
 import time
@@ -13,8 +14,14 @@ import pytest
 
 from tumorlens import Prediction, SeriesClassifier
 from tumorlens.errors import MissingFileError, OutputError
-from tumorlens.report.slice.overlay import grey_map
+from tumorlens.inference.slice.prediction import Explanation
+from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.web.uploads.store import ANYONE, Store
+from tumorlens.web.uploads.upload import (
+    pack_pictures,
+    unpack_picture,
+    unpack_pictures,
+)
 
 MB = 2**20
 
@@ -29,8 +36,8 @@ class Clock:
 
 
 def kept_bytes(prediction: Prediction) -> int:
-    """Tell how much one takes: three pictures of 8 bits, and a header."""
-    return 3 * prediction.width * prediction.height + 128
+    """Tell how much one takes: a picture of 8 bits, and the network's grids."""
+    return len(pack_pictures(prediction))
 
 
 def files(store: Store) -> list[Path]:
@@ -52,6 +59,28 @@ def test_what_was_kept_comes_back(store: Store, prediction: Prediction) -> None:
     evidence = prediction.explanation.evidence
     assert np.abs(again.explanation.evidence - evidence).max() <= 0.5 / 255 + 1e-6
     assert np.array_equal(grey_map(again.explanation.evidence), grey_map(evidence))
+
+
+def test_maps_come_back_from_grids_and_from_what_older_releases_kept(
+    store: Store, prediction: Prediction
+) -> None:
+    maps = prediction.explanation.evidence, prediction.explanation.gradcam
+    drawn = np.stack([window_picture(prediction.pixels), *map(grey_map, maps)])
+    older = io.BytesIO()
+    np.save(older, drawn)
+    without_grids = replace(prediction, explanation=replace(prediction.explanation))
+    assert pack_pictures(without_grids) == older.getvalue()
+    packed = pack_pictures(prediction)
+    assert len(packed) < len(older.getvalue()) / 2
+    for stored in (packed, older.getvalue()):
+        assert np.array_equal(unpack_picture(stored), drawn[0])
+        pixels, *sources = unpack_pictures(stored)
+        again = Explanation(*sources, prediction.explanation.explained)
+        for found, expected in zip(
+            (pixels, again.evidence, again.gradcam), drawn, strict=True
+        ):
+            assert found.dtype == np.float32
+            assert np.array_equal(found, expected.astype(np.float32) / np.float32(255))
 
 
 def test_only_the_owner_sees_lists_and_deletes(

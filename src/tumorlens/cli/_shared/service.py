@@ -5,7 +5,6 @@ Tested in `tests/cli/services/test_serve.py` and `tests/cli/services/test_worker
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -89,22 +88,6 @@ def place_options(command: Command) -> Command:
         help="The server's folder. Environment: TUMORLENS_STORE.",
     )(with_url)
     return cast("Command", with_store)
-
-
-_ARENA_MAX, _ARENAS = -8, 2
-"""M_ARENA_MAX of glibc's malloc.h, and how many threads share."""
-
-
-def share_heaps() -> None:
-    """Let all threads share two heaps, before there are other threads.
-
-    glibc would give up to eight times as many as there are cores, and what pictures
-    and drawings leave in each stays there. Other libraries have no such setting.
-    """
-    if sys.platform == "linux":
-        set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-        if set_option is not None:
-            set_option(_ARENA_MAX, _ARENAS)
 
 
 def end_now() -> None:

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Protocol, Self
 
 import click
 
+from tumorlens.cli._shared.heaps import share_heaps
 from tumorlens.cli._shared.options import (
     model_option,
     operating_point_option,
@@ -140,6 +141,7 @@ def predict(
 
     For research use only: TumorLens is not a medical device.
     """
+    share_heaps()
     check_files(csv_path, json_path)
     if maps is not None:
         make_folder(maps)

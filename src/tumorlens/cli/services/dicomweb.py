@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tumorlens.cli._shared.heaps import share_heaps
 from tumorlens.cli._shared.options import (
     FOLDER,
     PATH,
@@ -23,7 +24,7 @@ from tumorlens.cli._shared.options import (
     threads_option,
 )
 from tumorlens.cli._shared.output_files import cannot_write, make_folder
-from tumorlens.cli._shared.service import private_log, share_heaps
+from tumorlens.cli._shared.service import private_log
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.words import counted, with_probability

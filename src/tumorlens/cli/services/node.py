@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tumorlens.cli._shared.heaps import share_heaps
 from tumorlens.cli._shared.options import FILE, FOLDER, PATH, precision_option
 from tumorlens.cli._shared.output_files import (
     check_files,
@@ -32,7 +33,7 @@ from tumorlens.cli._shared.output_files import (
     write_bytes,
     write_json,
 )
-from tumorlens.cli._shared.service import end_now, private_log, share_heaps
+from tumorlens.cli._shared.service import end_now, private_log
 from tumorlens.errors import MissingExtraError, SettingError
 from tumorlens.report.slice.document import RESEARCH_USE, spreadsheet_text
 from tumorlens.settings import NODE_LIMITS, SETTINGS, NodeLimits

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tumorlens.cli._shared.heaps import share_heaps
 from tumorlens.cli._shared.service import (
     OrderlyStop,
     end_now,
     setting_options,
-    share_heaps,
 )
 from tumorlens.settings import Settings, load_settings
 

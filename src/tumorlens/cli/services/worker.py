@@ -7,11 +7,11 @@ from contextlib import closing
 
 import click
 
+from tumorlens.cli._shared.heaps import share_heaps
 from tumorlens.cli._shared.service import (
     OrderlyStop,
     end_now,
     setting_options,
-    share_heaps,
 )
 from tumorlens.settings import load_settings
 

@@ -214,6 +214,48 @@ class Box:
 _Map: TypeAlias = NDArray[np.float32]
 
 
+MapSource: TypeAlias = _Map | Callable[[], _Map]
+"""A map, or the call that draws it."""
+
+
+class GridMap:
+    """A map as the network gives it; a call lays it over the picture, once.
+
+    Parameters
+    ----------
+    grid
+        Shape (g, g), float32, over the model's input; or a call that computes it.
+    crop
+        Where that lies in the picture.
+    shape
+        Height and width of the picture.
+    is_relative
+        Whether the map is scaled to its own maximum.
+    """
+
+    def __init__(
+        self, grid: MapSource, crop: Crop, shape: tuple[int, int], *, is_relative: bool
+    ) -> None:
+        self._grid = grid
+        self._is_relative = is_relative
+        self._drawn: _Map | None = None
+        self.crop, self.shape = crop, shape
+
+    @property
+    def grid(self) -> _Map:
+        """Shape (g, g), float32."""
+        if callable(self._grid):
+            self._grid = self._grid()
+        return self._grid
+
+    def __call__(self) -> _Map:
+        """Draw it: `shape`, float32."""
+        if self._drawn is None:
+            laid = to_picture(self.grid, self.crop, *self.shape)
+            self._drawn = _relative(laid) if self._is_relative else laid
+        return self._drawn
+
+
 class _DrawnMap:
     """A field that holds a map, or the call that draws it when it is first read."""
 
@@ -223,12 +265,14 @@ class _DrawnMap:
     def __get__(self, instance: Explanation | None, owner: type) -> _Map:
         if instance is None:
             raise AttributeError(self._key)  # To a dataclass: there is no default.
-        value: _Map | Callable[[], _Map] = vars(instance)[self._key]
+        value: MapSource = vars(instance)[self._key]
+        if isinstance(value, GridMap):
+            return value()
         if callable(value):
             value = vars(instance)[self._key] = value()
         return value
 
-    def __set__(self, instance: Explanation, value: _Map | Callable[[], _Map]) -> None:
+    def __set__(self, instance: Explanation, value: MapSource) -> None:
         vars(instance)[self._key] = value
 
 
@@ -261,6 +305,14 @@ class Explanation:
     outline: tuple[NDArray[np.int32], ...] = field(default=())
     box: Box | None = None
     size_mm: tuple[float, float] | None = None
+
+    @property
+    def grids(self) -> tuple[GridMap, GridMap] | None:
+        """Evidence and Grad-CAM over the network's grid; None where only maps are."""
+        evidence, gradcam = vars(self)["_evidence"], vars(self)["_gradcam"]
+        if isinstance(evidence, GridMap) and isinstance(gradcam, GridMap):
+            return evidence, gradcam
+        return None
 
     def __repr__(self) -> str:
         """Name what is explained and where, without the maps."""
@@ -485,35 +537,42 @@ def explain(
     if isinstance(explained, OwnClass):
         names = explained.siblings
     column, clear = names.index(explained), clear_places(names)
-    evidence = partial(
-        _evidence_map, outputs.evidence[row], column, calibration, clear, crop, slice_
+    cells = partial(
+        cell_probabilities, outputs.evidence[row], column, calibration, clear
     )
-    gradcam = partial(_gradcam_map, outputs.gradcam[row, :, :, column], crop, slice_)
+    weights = outputs.gradcam[row, :, :, column]
+    evidence: MapSource
+    gradcam: MapSource
+    if slice_.view is None and slice_.pixel_aspect == 1.0:
+        shape = slice_.height, slice_.width
+        evidence = GridMap(cells, crop, shape, is_relative=False)
+        gradcam = GridMap(weights, crop, shape, is_relative=True)
+    else:
+        evidence = partial(_evidence_map, cells, crop, slice_)
+        gradcam = partial(_gradcam_map, weights, crop, slice_)
     if decision.finding in (Answer.NOT_BRAIN_MRI, Answer.NO_TUMOR):
         return Explanation(evidence, gradcam, explained)
     drawn = evidence()
     outline, box = _outline(drawn)
     return Explanation(
-        drawn, gradcam, explained, outline, box, _size_mm(box, slice_.spacing_mm)
+        evidence if isinstance(evidence, GridMap) else drawn,
+        gradcam,
+        explained,
+        outline,
+        box,
+        _size_mm(box, slice_.spacing_mm),
     )
 
 
-def _evidence_map(
-    evidence: NDArray[np.float32],
-    column: int,
-    calibration: CellCalibration,
-    clear: Sequence[int],
-    crop: Crop,
-    slice_: Slice,
-) -> NDArray[np.float32]:
-    cells = cell_probabilities(evidence, column, calibration, clear)
-    return _laid_over(cells, crop, slice_)
+def _evidence_map(cells: Callable[[], _Map], crop: Crop, slice_: Slice) -> _Map:
+    return _laid_over(cells(), crop, slice_)
 
 
-def _gradcam_map(
-    cells: NDArray[np.float32], crop: Crop, slice_: Slice
-) -> NDArray[np.float32]:
-    gradcam = _laid_over(cells, crop, slice_)
+def _gradcam_map(cells: _Map, crop: Crop, slice_: Slice) -> _Map:
+    return _relative(_laid_over(cells, crop, slice_))
+
+
+def _relative(gradcam: _Map) -> _Map:
     strongest = cv2.minMaxLoc(gradcam)[1]
     if strongest > 0.0:
         gradcam *= np.float32(1.0 / strongest)

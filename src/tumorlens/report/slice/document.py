@@ -16,6 +16,7 @@ from tumorlens.inference.slice.prediction import (
     Box,
     Explanation,
     Failure,
+    MapSource,
     Prediction,
     SequenceEstimate,
 )
@@ -145,8 +146,8 @@ def _numbers(prediction: Prediction) -> dict[str, Any]:
 def prediction_from_json(
     document: Mapping[str, Any],
     pixels: NDArray[np.float32],
-    evidence: NDArray[np.float32],
-    gradcam: NDArray[np.float32],
+    evidence: MapSource,
+    gradcam: MapSource,
 ) -> Prediction:
     """Turn the document of `prediction_to_json` back into the prediction.
 
@@ -157,7 +158,7 @@ def prediction_from_json(
     pixels
         Shape (H, W), float32: the picture, which the document leaves out.
     evidence, gradcam
-        Shape (H, W), float32, 0 to 1: the maps, left out too.
+        Shape (H, W), float32, 0 to 1: the maps, left out too; or calls that draw them.
 
     Returns
     -------

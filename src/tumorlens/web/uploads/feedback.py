@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -23,7 +22,7 @@ from tumorlens.jobs.store import DATABASE, FILES, open_database
 from tumorlens.report.feedback import KEY, Feedback, MarkedResult
 from tumorlens.report.slice.document import view_from_json
 from tumorlens.report.slice.overlay import window_picture
-from tumorlens.web.uploads.upload import PICTURES, RESULT, Kind
+from tumorlens.web.uploads.upload import PICTURES, RESULT, Kind, unpack_picture
 
 PAGES_OF = "pages_of"
 """Key of a picture's document: id of the first picture of the same file."""
@@ -89,7 +88,7 @@ def _results_of(
 
 def _picture(job: Job, stored: bytes, groups: dict[str, str]) -> MarkedResult:
     document = job.document
-    pixels = np.load(io.BytesIO(stored), allow_pickle=False)[0]
+    pixels = unpack_picture(stored)
     view = view_from_json(document.get("view"))
     if view is not None:
         pixels = window_picture(view_pixels(pixels.astype(np.float32), view))

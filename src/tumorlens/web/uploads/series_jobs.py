@@ -64,6 +64,8 @@ GIANT_SLICES = 2000
 
 logger = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 6.0
+_DRIFT_SECONDS = 1.0
+"""Observations of drift wait so long, so that no request waits for the database."""
 _FIRST_SEQUENCES = (MRSequence.T1_CONTRAST, MRSequence.T1)
 
 
@@ -115,7 +117,10 @@ class SeriesJobs:
         self._metrics = metrics
         bundle = classifier.bundle
         self.drift = RateMonitor(
-            store.database, bundle.version, reference_rates(bundle)
+            store.database,
+            bundle.version,
+            reference_rates(bundle),
+            delay_seconds=_DRIFT_SECONDS,
         )
         self.computations = Computations(classifier)
         self._name = secrets.token_hex(8)
@@ -181,6 +186,7 @@ class SeriesJobs:
     def close(self) -> None:
         """Stop, and wait for that."""
         self._worker.close(_PATIENCE_SECONDS)
+        self.drift.close()
 
     @property
     def is_quiet(self) -> bool:

@@ -7,7 +7,6 @@ pictures that an upload consists of are parts of it.
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import secrets
@@ -18,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 from sqlalchemy import select
 
 from tumorlens.errors import (
@@ -40,7 +38,6 @@ from tumorlens.operations.audit import AUDIT_FILE, AuditTrail
 from tumorlens.report.feedback import KEY as FEEDBACK
 from tumorlens.report.feedback import Feedback
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json
-from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.settings import SETTINGS
 from tumorlens.web.security import ADDRESS, ANYONE, PIN_DAYS, USER
 from tumorlens.web.uploads import webhooks
@@ -55,6 +52,8 @@ from tumorlens.web.uploads.upload import (
     State,
     Upload,
     missing,
+    pack_pictures,
+    unpack_pictures,
 )
 
 STAGE = "scan"
@@ -552,9 +551,7 @@ class Store:
         MissingFileError
             Where they were removed meanwhile.
         """
-        data = io.BytesIO(self.read(picture, PICTURES))
-        pictures = np.load(data, allow_pickle=False)
-        pixels, evidence, gradcam = pictures.astype(np.float32) / np.float32(255.0)
+        pixels, evidence, gradcam = unpack_pictures(self.read(picture, PICTURES))
         return prediction_from_json(picture.document, pixels, evidence, gradcam)
 
     def read(self, upload: Upload, name: str) -> bytes:
@@ -922,22 +919,10 @@ class Store:
         computed_from: str | None = None,
         pages: int = 1,
     ) -> Job:
-        explanation = prediction.explanation
-        pictures = io.BytesIO()
-        np.save(
-            pictures,
-            np.stack(
-                [
-                    window_picture(prediction.pixels),
-                    grey_map(explanation.evidence),
-                    grey_map(explanation.gradcam),
-                ]
-            ),
-        )
         document = {**prediction_to_json(prediction), **(origin or {})}
         job = self._insert_picture(document, owner, parent, computed_from, pages)
-        file = stage(pictures.getvalue())
-        self._artifacts.attach(job.id, RESULT, {PICTURES: file})
+        file = stage(pack_pictures(prediction))
+        self._artifacts.attach(job.id, RESULT, {PICTURES: file}, is_new=True)
         return job
 
     def _insert_picture(
