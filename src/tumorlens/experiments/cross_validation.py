@@ -26,7 +26,6 @@ from tumorlens.evaluation.scored_slices import (
     ScoredSlices,
     score_records,
 )
-from tumorlens.experiments.cost import earlier_seconds, note_cost, seconds_side_by_side
 from tumorlens.experiments.lineage import Parent, parent_of_folds, shaped_before
 from tumorlens.experiments.packaging import (
     TrainingData,
@@ -53,7 +52,13 @@ from tumorlens.training.fit import (
 )
 from tumorlens.training.held_out import HeldOut
 from tumorlens.training.networks.registry import network_of
-from tumorlens.training.plan import expected_cost, steps_for
+from tumorlens.training.plan import (
+    earlier_seconds,
+    expected_cost,
+    note_cost,
+    seconds_side_by_side,
+    steps_for,
+)
 from tumorlens.training.weights import (
     average_networks,
     count_normalisation,

@@ -31,7 +31,7 @@ from tumorlens.taxonomy import (
     TumorClass,
     is_no_lesion,
 )
-from tumorlens.training.augment.contrast import t2_of_flair
+from tumorlens.training.augment.slice import t2_of_flair
 
 PAIRED_SOURCE = 3.0
 """Factor for slices of paired sources; see `sampling_weights`."""

@@ -25,9 +25,8 @@ from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.taxonomy import CLASSES, TumorClass
 from tumorlens.training.augment.volume import augment_volume
-from tumorlens.training.batches import Batch, BatchStream
+from tumorlens.training.batches import Batch, BatchStream, CellTargets, targets_of
 from tumorlens.training.dataset import Sample
-from tumorlens.training.targets import CellTargets, targets_of
 
 _SAME_PLACE_MM = 0.5
 """Largest distance of an outline's grid from its volume's, in mm."""

@@ -20,8 +20,12 @@ from tumorlens.inference.bundle.bundle import InputKind
 from tumorlens.taxonomy import CLASSES, FINDINGS, Finding, OwnClass, own_classes
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.networks import cnn3d, evidence_net, seed_cnn
-from tumorlens.training.networks.efficientnet_lite import LITE0, LITE2, Lite
-from tumorlens.training.networks.imagenet import load_imagenet_weights
+from tumorlens.training.networks.efficientnet_lite import (
+    LITE0,
+    LITE2,
+    Lite,
+    load_imagenet_weights,
+)
 
 
 @dataclass(frozen=True)
