@@ -20,13 +20,18 @@ from tumorlens.calibration.operating_points import check_both_kinds
 from tumorlens.data.manifest import Record
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import TrainingError
-from tumorlens.evaluation.leakage import check_held_out, pool_leakage
+from tumorlens.evaluation.leakage import (
+    Parent,
+    check_held_out,
+    parent_of_folds,
+    pool_leakage,
+    shaped_before,
+)
 from tumorlens.evaluation.scored_slices import (
     MeasuredBundle,
     ScoredSlices,
     score_records,
 )
-from tumorlens.experiments.lineage import Parent, parent_of_folds, shaped_before
 from tumorlens.experiments.packaging import (
     TrainingData,
     classes_to_calibrate,

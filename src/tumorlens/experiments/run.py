@@ -23,13 +23,13 @@ import numpy as np
 from tumorlens.calibration.operating_points import check_both_kinds
 from tumorlens.data.manifest import Record, manifest_digest, read_manifest
 from tumorlens.errors import MissingExtraError, OutputError, SettingError, TrainingError
+from tumorlens.evaluation.leakage import Parent, shaped_before
 from tumorlens.experiments.cross_validation import (
     BUNDLE_FOLDER,
     REPORT_FOLDER,
     held_out_by_folds,
 )
 from tumorlens.experiments.evaluation import METRICS_FILE, bundle_metrics
-from tumorlens.experiments.lineage import Parent, shaped_before
 from tumorlens.experiments.packaging import (
     TrainingData,
     inherited_from,

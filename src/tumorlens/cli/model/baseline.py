@@ -38,7 +38,7 @@ def baseline(
     check_files(json_path)
     try:
         from tumorlens.data.split import records_in_folds
-        from tumorlens.evaluation.performance.intensity_baseline import (
+        from tumorlens.evaluation.intensity_baseline import (
             cross_validate_intensity_baseline,
         )
         from tumorlens.report.evaluation.performance import baseline_section

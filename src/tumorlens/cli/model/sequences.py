@@ -52,7 +52,7 @@ def sequences(
     check_files(json_path)
     try:
         from tumorlens.data.manifest import read_manifest
-        from tumorlens.evaluation.performance.by_sequence import sequence_figures
+        from tumorlens.evaluation.by_sequence import sequence_figures
         from tumorlens.evaluation.scored_slices import score_records
     except ImportError as error:
         raise MissingExtraError("Measuring by sequence", "train") from error

@@ -274,7 +274,7 @@ def network_of_weights(weights: Path, manifest: Path) -> dict[str, str]:
     has the same layers below its heads.
     """
     from tumorlens.data.manifest import class_names, read_manifest
-    from tumorlens.experiments.lineage import Parent
+    from tumorlens.evaluation.leakage import Parent
     from tumorlens.taxonomy import CLASSES
     from tumorlens.training.config import TrainingConfig
     from tumorlens.training.networks.registry import NETWORKS
@@ -400,7 +400,7 @@ def _cross_validate(
     from tumorlens.calibration.probabilities import COVERAGE
     from tumorlens.data.manifest import class_names
     from tumorlens.data.split import records_in_folds
-    from tumorlens.evaluation.performance.by_sequence import sequence_figures
+    from tumorlens.evaluation.by_sequence import sequence_figures
     from tumorlens.experiments.cross_validation import (
         bundle_of_folds,
         cross_validate,
