@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from tumorlens.calibration.operating_points import measured_shares, slice_groups
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import sequence_word
+from tumorlens.data.manifest import Record, sequence_word
 from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scored_slices import (
     Judgements,

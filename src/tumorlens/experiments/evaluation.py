@@ -14,12 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import (
-    Record,
-    class_names,
-    manifest_digest,
-    read_manifest,
-)
+from tumorlens.data.manifest import Record, class_names, manifest_digest, read_manifest
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import DatasetError, OutputError
 from tumorlens.evaluation.corruption import measure_corruption

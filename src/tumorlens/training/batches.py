@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.sequences import LEARNED_SEQUENCES
+from tumorlens.data.manifest import LEARNED_SEQUENCES
 from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import CLASSES, Finding, Lesion, clear_places, is_no_lesion
 from tumorlens.training.augment.slice import (

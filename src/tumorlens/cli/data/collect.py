@@ -168,8 +168,7 @@ def slices(
     heads: each slice gets the same label. The first slices and the last, with
     little of the head, are left out.
     """
-    from tumorlens.data.manifest import write_manifest
-    from tumorlens.data.sequences import parse_sequence
+    from tumorlens.data.manifest import parse_sequence, write_manifest
     from tumorlens.data.series import cut_volumes
 
     records = cut_volumes(

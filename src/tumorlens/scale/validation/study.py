@@ -16,12 +16,7 @@ from typing import Any
 import numpy as np
 
 import tumorlens
-from tumorlens.data.manifest import (
-    Record,
-    column_value,
-    manifest_digest,
-    read_manifest,
-)
+from tumorlens.data.manifest import Record, column_value, manifest_digest, read_manifest
 from tumorlens.errors import DatasetError, OutputError
 from tumorlens.evaluation.leakage import check_held_out
 from tumorlens.evaluation.scored_slices import ScoredSlices, score_records

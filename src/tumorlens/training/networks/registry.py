@@ -12,8 +12,7 @@ from typing import Any
 
 import keras
 
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import LEARNED_SEQUENCES
+from tumorlens.data.manifest import LEARNED_SEQUENCES, Record
 from tumorlens.errors import SettingError
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import InputKind
