@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tumorlens.inference.series.classifier import SeriesClassifier
     from tumorlens.pacs.analysis import Judged
     from tumorlens.pacs.dicomweb.client import Archive, SeriesEntry
-    from tumorlens.pacs.dicomweb.poller import Poller
+    from tumorlens.pacs.dicomweb.fetch_queue import Poller
     from tumorlens.pacs.worker import SeriesWorker
 
 ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
@@ -153,8 +153,11 @@ def dicomweb(
         # Each result needs it: better to miss it now than at the first series.
         import highdicom  # noqa: F401
 
-        from tumorlens.pacs.dicomweb.access import open_session, worklist_credentials
-        from tumorlens.pacs.dicomweb.client import Archive
+        from tumorlens.pacs.dicomweb.client import (
+            Archive,
+            open_session,
+            worklist_credentials,
+        )
         from tumorlens.pacs.dicomweb.ups import (
             CancelRequests,
             OrderedSteps,
@@ -164,8 +167,7 @@ def dicomweb(
         raise MissingExtraError("DICOMweb", "pacs") from error
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.pacs.analysis import analysis_with
-    from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
-    from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
+    from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue, Poller, delivery_to
     from tumorlens.pacs.worker import SeriesWorker
     from tumorlens.report.fhir import require_fhir
 
