@@ -167,7 +167,7 @@ def test_the_address_is_one_that_a_browser_takes(host: str, url: str) -> None:
 
 _ALLOCATING = """
 import ctypes, threading
-from tumorlens.cli._shared.service import share_heaps
+from tumorlens.cli.services.service import share_heaps
 share_heaps()
 libc = ctypes.CDLL(None)
 barrier = threading.Barrier(17)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import (
+from tumorlens.cli._shared import (
     EXISTING_FOLDER,
     FILE,
     FOLDER,
     PATH,
+    check_files,
     readers_option,
 )
-from tumorlens.cli._shared.output_files import check_files
 from tumorlens.cli.data.check import print_skipped
 
 _SERIES_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".zip")

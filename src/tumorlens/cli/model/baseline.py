@@ -6,8 +6,13 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import figures_option, manifest_option
-from tumorlens.cli._shared.output_files import check_files, show_tables, write_json
+from tumorlens.cli._shared import (
+    check_files,
+    figures_option,
+    manifest_option,
+    show_tables,
+    write_json,
+)
 from tumorlens.errors import MissingExtraError
 
 

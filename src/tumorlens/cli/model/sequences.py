@@ -6,8 +6,14 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import FOLDER, figures_option, manifest_option
-from tumorlens.cli._shared.output_files import check_files, show_tables, write_json
+from tumorlens.cli._shared import (
+    FOLDER,
+    check_files,
+    figures_option,
+    manifest_option,
+    show_tables,
+    write_json,
+)
 from tumorlens.errors import DatasetError, MissingExtraError
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
 

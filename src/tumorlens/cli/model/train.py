@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorlens.cli._shared.options import (
+from tumorlens.cli._shared import (
     EXISTING_FILE,
     FOLDER,
     PATH,
     calibrate_on_option,
     manifest_option,
+    show_tables,
+    write_json,
 )
-from tumorlens.cli._shared.output_files import show_tables, write_json
 from tumorlens.errors import MissingExtraError, TrainingError
 from tumorlens.inference.clinical import read_clinical_table
 from tumorlens.report.page_parts import Table

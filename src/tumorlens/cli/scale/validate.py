@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.options import FILE, FOLDER, PATH
-from tumorlens.cli._shared.output_files import (
+from tumorlens.cli._shared import (
+    FILE,
+    FOLDER,
+    PATH,
     check_files,
     make_folder,
     show_tables,

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.options import (
+from tumorlens.cli._shared import (
     FOLDER,
     PATH,
+    cannot_write,
+    make_folder,
     model_option,
     operating_point_option,
     precision_option,
     threads_option,
 )
-from tumorlens.cli._shared.output_files import cannot_write, make_folder
-from tumorlens.cli._shared.service import private_log, share_heaps
+from tumorlens.cli.services.service import private_log, share_heaps
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.words import counted, with_probability

@@ -25,14 +25,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tumorlens.cli._shared.options import FILE, FOLDER, PATH, precision_option
-from tumorlens.cli._shared.output_files import (
+from tumorlens.cli._shared import (
+    FILE,
+    FOLDER,
+    PATH,
     check_files,
     make_folder,
+    precision_option,
     write_bytes,
     write_json,
 )
-from tumorlens.cli._shared.service import end_now, private_log, share_heaps
+from tumorlens.cli.services.service import end_now, private_log, share_heaps
 from tumorlens.errors import MissingExtraError, SettingError
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.settings import NODE_LIMITS, SETTINGS, NodeLimits

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.service import (
+from tumorlens.cli.services.service import (
     OrderlyStop,
     end_now,
     setting_options,

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import click
 
-from tumorlens.cli._shared.service import (
+from tumorlens.cli.services.service import (
     OrderlyStop,
     end_now,
     setting_options,
