@@ -55,7 +55,7 @@ $(SERVE)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 $(TEST)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 	@$(NEED_PYTHON)
 	$(PYTHON) scripts/make_env.py $(TEST)
-	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,docs,pacs,fhir,server,archive,client,signing]'
+	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,docs,pacs,fhir,server,archive,client,signing,otel]'
 	@touch $@
 
 docs: $(TEST)/.ready

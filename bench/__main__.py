@@ -1,6 +1,6 @@
 """Measure, and print one table.
 
-python -m bench [TOPIC ...] [--model DIR] [--json F] [--with-train]
+python -m bench [TOPIC ...] [--model DIR] [--json F] [--with-train] [--requests N]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ TOPICS = ("pipeline", "batch", "scan", "http", "viewer", "install", "learning")
 PROGRAMS = ("archive", "audit", "choices", "growth")
 """Topics that are programs of their own, and print lines."""
 ON_REQUEST = (*PROGRAMS, "overload")
+REQUESTS = 10_000
 
 
 def main() -> int:
@@ -42,7 +43,7 @@ def main() -> int:
     for topic in options.topics or TOPICS:
         say(f"{topic} ...")
         groups.append((topic, []))
-        for found in collect(topic, model, options.with_train):
+        for found in collect(topic, model, options):
             if isinstance(found, Figure):
                 groups[-1][1].append(found)
                 say(f"  {found.name}: {found.ours}")
@@ -90,6 +91,13 @@ def parse() -> argparse.Namespace:
         action="store_true",
         help="install: also measure the size with the train extra (slow)",
     )
+    parser.add_argument(
+        "--requests",
+        type=int,
+        default=REQUESTS,
+        metavar="N",
+        help=f"overload: requests over which memory is watched ({REQUESTS:,})",
+    )
     options = parser.parse_args()
     for topic in options.topics:
         if topic not in known:
@@ -97,7 +105,9 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def collect(topic: str, model: Path, with_train: bool) -> Iterator[Figure | str]:
+def collect(
+    topic: str, model: Path, options: argparse.Namespace
+) -> Iterator[Figure | str]:
     """Measure one topic; what cannot be measured becomes a sentence."""
     if topic in PROGRAMS:
         command = [sys.executable, "-m", f"bench.{topic}"]
@@ -106,7 +116,9 @@ def collect(topic: str, model: Path, with_train: bool) -> Iterator[Figure | str]
         return
     measure: Measure = import_module(f"bench.{topic}").measure
     if topic == "install":
-        measure = partial(measure, with_train=with_train)
+        measure = partial(measure, with_train=options.with_train)
+    if topic == "overload":
+        measure = partial(measure, requests=options.requests)
     try:
         yield from measure(model)
     except (RuntimeError, OSError, subprocess.SubprocessError, TumorLensError) as error:

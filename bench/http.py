@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from bench.figures import Amount, Asked, Figure, times
-from bench.pictures import write_heads
+from bench.pictures import never_sent, write_heads
 from bench.pipeline import predict_with_maps
 from bench.processes import ROOT, Server, serve, tumorlens
 from bench.timing import by_turns
@@ -63,13 +63,13 @@ def post(connection: HTTPConnection, data: bytes) -> None:
 
 
 def form(data: bytes, name: str = "head.jpg") -> tuple[bytes, dict[str, str]]:
-    """Write the body and the headers of a request that sends one file."""
+    """Write the body and the headers of a request that sends one file, as a new one."""
     head = (
         f"--{_BOUNDARY}\r\n"
         'Content-Disposition: form-data; name="file"; filename="'
         f'{name}"\r\n\r\n'
     )
-    body = head.encode() + data + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    body = head.encode() + never_sent(data) + f"\r\n--{_BOUNDARY}--\r\n".encode()
     return body, {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
 
 

@@ -6,11 +6,12 @@ train --folds`), docs/figures/beside/*.json (the same of `make beside`),
 docs/figures/intensity_baseline.json (`tumorlens baseline`, docs/evaluation.md),
 docs/figures/strangers/*.json (`tumorlens evaluate --json`, of `make strangers`),
 docs/figures/bench.json (`python -m bench --json`), docs/figures/audit.json (`python -m
-bench.audit --json`), docs/figures/growth.json (`python -m bench.growth --json`),
-docs/figures/choices.json (`python -m bench.choices --json`), docs/figures/archive.json
-(`python -m bench.archive --json`), docs/figures/fuzz.json (`python -m fuzz --json`),
-docs/figures/scans.json (`make scans`), docs/figures/clinical.json (`make clinical`),
-docs/figures/validation.json (`make validation`; until there are the last seven, their
+bench.audit --json`), docs/figures/overload.json (`python -m bench overload --json`),
+docs/figures/growth.json (`python -m bench.growth --json`), docs/figures/choices.json
+(`python -m bench.choices --json`), docs/figures/archive.json (`python -m bench.archive
+--json`), docs/figures/fuzz.json (`python -m fuzz --json`), docs/figures/scans.json
+(`make scans`), docs/figures/clinical.json (`make clinical`),
+docs/figures/validation.json (`make validation`; until there are the last eight, their
 pages say that nothing was measured), the shipped bundle's bundle.json, the table of
 settings, and the OpenAPI document.
 """
@@ -117,6 +118,7 @@ def main() -> int:
         },
         "docs/benchmarks.md": {
             "bench": _bench_table(bench),
+            "overload": _overload_table(),
             "growth": _growth_table(),
             "choices": _choices_table(),
             "audit": _audit_table(audit),
@@ -442,6 +444,27 @@ def _bench_table(bench: dict[str, Any]) -> str:
     for row in bench["figures"]:
         lines.append("| " + " | ".join(row["cells"]) + " |")
     return "\n".join(lines)
+
+
+def _overload_table() -> str:
+    document = _figures("overload.json")
+    if document is None:
+        return "Nothing was measured yet: run `python -m bench overload`."
+    facts = document["machine"]
+    rows = []
+    for figure in document["figures"]:
+        name, ours, *_, asked, met = figure["cells"]
+        rows.append((name, ours, asked, met))
+    return "\n".join(
+        (
+            f"On {facts['cores']} cores ({facts['cpu']}), which the clients share with "
+            f"the server, with a load of {facts['load_before']} before:",
+            "",
+            *table(("", "Measured", "Limit", "Met"), rows),
+            "",
+            *(f"- {note}" for note in document["notes"]),
+        )
+    )
 
 
 def _growth_table() -> str:

@@ -59,6 +59,10 @@ def test_pictures_are_judged_marked_and_removed(address: str, files: Path) -> No
         assert client.download(links["report"]).startswith(b"%PDF-")
         assert client.mark(links["self"], correct=True)["correct"]
         assert client.get(links["self"])["feedback"]["correct"]
+        client.pin(links["self"])
+        assert client.get(links["self"])["pinned"]
+        client.pin(links["self"], pinned=False)
+        assert not client.get(links["self"])["pinned"]
         client.remove(links["self"])
         with pytest.raises(ServerError) as gone:
             client.get(links["self"])
@@ -80,13 +84,16 @@ def test_a_series_is_sent_and_waited_for(address: str, files: Path) -> None:
 def test_others_do_things_meanwhile(address: str, files: Path) -> None:
     async def judge() -> list[Document]:
         async with AsyncClient(address) as client:
-            return await asyncio.gather(
+            status, answer = await asyncio.gather(
                 client.judge_series(files / "series.zip"),
                 client.predict(files / "slice.png", operating_point="screening"),
             )
+            await client.pin(status["links"]["self"])
+            return await client.get(status["links"]["self"]), answer
 
     status, answer = asyncio.run(judge())
     assert status["state"] == "done"
+    assert status["pinned"]
     assert answer["predictions"][0]["operating_point"] == "screening"
 
 

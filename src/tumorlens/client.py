@@ -127,6 +127,9 @@ class _Requests:
         answer = yield from self._answer("PUT", address + "/feedback", json=body)
         return _json(answer)
 
+    def pin(self, address: str, pinned: bool) -> _Steps[None]:
+        yield from self._answer("PUT" if pinned else "DELETE", address + "/pin")
+
     def _send(
         self,
         place: str,
@@ -400,6 +403,23 @@ class Client:
         """
         return self._run(self._requests.mark(address, correct, finding))
 
+    def pin(self, address: str, *, pinned: bool = True) -> None:
+        """Keep a result until it is unpinned, or unpin it.
+
+        Parameters
+        ----------
+        address
+            ``links["self"]`` of a prediction or a scan.
+        pinned
+            False lets it go by its age again.
+
+        Raises
+        ------
+        ServerError
+            The same as for `predict`.
+        """
+        self._run(self._requests.pin(address, pinned))
+
     def results(self, kind: str = "predictions") -> Iterator[Document]:
         """List one's own results, the newest first.
 
@@ -524,6 +544,10 @@ class AsyncClient:
     ) -> Document:
         """Say whether a result is right, as `Client.mark` does."""
         return await self._run(self._requests.mark(address, correct, finding))
+
+    async def pin(self, address: str, *, pinned: bool = True) -> None:
+        """Keep a result until it is unpinned, or unpin it, as `Client.pin` does."""
+        await self._run(self._requests.pin(address, pinned))
 
     async def results(self, kind: str = "predictions") -> AsyncIterator[Document]:
         """List one's own results, as `Client.results` does."""

@@ -66,6 +66,13 @@ class Settings:
         0,
         3650,
     )
+    pinned_results: int = _setting(
+        20,
+        "Results that one user, browser or address may pin, so that they stay until "
+        "they are unpinned; 0 lets nobody pin any.",
+        0,
+        10_000,
+    )
     store: Path | None = _setting(
         None,
         "Private folder for images and results; by default a temporary one that "

@@ -16,8 +16,12 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from tests.samples.dicom_studies import change, wait_for, write_series
+from tumorlens import load_series_classifier
 from tumorlens.errors import OutputError
+from tumorlens.operations.tracing import traced
+from tumorlens.pacs.analysis import analysis_with
 from tumorlens.pacs.node.peers import Peer
+from tumorlens.pacs.node.receiver import Receiver
 from tumorlens.pacs.node.sender import send_files
 from tumorlens.pacs.queue import SeriesJob, SeriesQueue
 from tumorlens.pacs.worker import SeriesWorker
@@ -165,3 +169,42 @@ def test_what_a_destination_refuses_does_not_hold_up_the_other_files(
             server.server_close()
         assert arrived == [taken]
     assert "took 1 of 2 files" in caplog.text
+
+
+def test_a_series_is_traced_from_its_association_to_its_results(
+    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="extra 'otel'")
+    from tests.samples.collector import collecting, facts_of
+
+    with collecting() as collector, closing(SeriesQueue(tmp_path / "q")) as queue:
+        for name, value in collector.variables.items():
+            monkeypatch.setenv(name, value)
+        analyse = analysis_with(load_series_classifier(tiny_bundle), None)
+        scanner = Peer("SCANNER", "127.0.0.1")
+        with (
+            traced("tumorlens node"),
+            closing(Receiver(queue, "LENS", "127.0.0.1", 0, [scanner])) as receiver,
+            closing(SeriesWorker(queue, analyse, take, 0.0)) as worker,
+        ):
+            files = [
+                change(path, PatientName=SECRET)
+                for path in write_series(tmp_path / "a", slices=4)
+            ]
+            lens = Peer("LENS", "127.0.0.1", receiver.port)
+            send_files("SCANNER", lens, files, lambda _: None)
+            worker.start()
+            wait_for(lambda: queue.counts() == {"done": 1})
+        (receive,) = collector.wait_for("node.receive")
+        assert facts_of(receive) == {
+            "tumorlens.images": 4,
+            "tumorlens.normal": True,
+        }
+        judge = collector.wait_for("node.judge")[-1]
+        parts = {x.name for x in collector.spans if x.parent_span_id == judge.span_id}
+        assert parts == {"decode", "network", "store"}
+        (send,) = collector.wait_for("node.send")
+        assert facts_of(send)["tumorlens.whole"] is True
+        told = b"".join(collector.bodies)
+        assert SECRET.encode() not in told
+        assert dcmread(files[0]).SeriesInstanceUID.encode() not in told

@@ -131,6 +131,12 @@ class Job(Base):
         Why it failed: ``code``, ``message`` and ``mend``.
     kept_until
         Time until which retention does not remove it by its age; None for no such.
+    pinned
+        Time at which its owner pinned it: nothing but he removes it until he takes that
+        back. None for not pinned. Its parts bear the same.
+    computed_from
+        Digest of all that its result was computed from, its owner too; None where it is
+        not computed again from that.
     """
 
     __tablename__ = "jobs"
@@ -141,6 +147,8 @@ class Job(Base):
         Index("jobs_by_owner", "owner", "kind", "created"),
         Index("jobs_by_end", "state", "finished"),
         Index("jobs_by_parent", "parent"),
+        Index("jobs_by_pinned", "pinned"),
+        Index("jobs_by_computed_from", "computed_from"),
     )
 
     number: Mapped[int] = mapped_column(_Number, primary_key=True)
@@ -169,6 +177,8 @@ class Job(Base):
     document: Mapped[dict[str, Any]] = mapped_column(JSON)
     error: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     kept_until: Mapped[float | None] = mapped_column(Double)
+    pinned: Mapped[float | None] = mapped_column(Double)
+    computed_from: Mapped[str | None] = mapped_column(String(64))
 
 
 class Blob(Base):
@@ -365,7 +375,7 @@ class MonitoredRate(Base):
     last_alarmed: Mapped[float | None] = mapped_column(Double)
 
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration; a test compares it with those in `migrations`."""
 
 FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from tumorlens.errors import InputError, TumorLensError
@@ -151,12 +151,13 @@ class JobQueue:
         cost: int = 0,
         handicap_seconds: float = 0.0,
         time_limit: float | None = None,
+        computed_from: str | None = None,
     ) -> Job:
         """Accept a job.
 
         Parameters
         ----------
-        kind, stage, owner, key, parent, document, cost, time_limit
+        kind, stage, owner, key, parent, document, cost, time_limit, computed_from
             The same as in `Job`.
         state
             Another than waiting for what is done already.
@@ -185,6 +186,7 @@ class JobQueue:
             steps_done=0,
             steps_total=0,
             document=document or {},
+            computed_from=computed_from,
         )
         with self._database.transaction() as session:
             session.add(job)
@@ -210,8 +212,30 @@ class JobQueue:
                 )
             )
 
+    def computed(self, kind: str, computed_from: str, length: int) -> list[Job]:
+        """List the newest jobs of a kind that were computed from the same, and done."""
+        with self._database.reading() as session:
+            return list(
+                session.scalars(
+                    select(Job)
+                    .where(
+                        Job.computed_from == computed_from,
+                        Job.kind == kind,
+                        Job.state == JobState.DONE,
+                    )
+                    .order_by(Job.number.desc())
+                    .limit(length)
+                )
+            )
+
     def page(
-        self, owner: str, kind: str, *, after: str | None, length: int
+        self,
+        owner: str,
+        kind: str,
+        *,
+        after: str | None,
+        length: int,
+        pinned: bool = False,
     ) -> list[Job] | None:
         """List some of an owner's jobs of a kind, the newest first.
 
@@ -223,6 +247,8 @@ class JobQueue:
             Id of the job that the page before ended with; None for the first page.
         length
             Most jobs.
+        pinned
+            Only those that are pinned.
 
         Returns
         -------
@@ -230,10 +256,13 @@ class JobQueue:
             None where `after` is none of the owner's.
         """
         wanted = [Job.owner == owner, Job.kind == kind]
+        if pinned:
+            wanted.append(Job.pinned.is_not(None))
         with self._database.reading() as session:
             if after is not None:
                 last = session.scalars(
-                    select(Job.number).where(*wanted, Job.id == after)
+                    # It may have been unpinned since.
+                    select(Job.number).where(*wanted[:2], Job.id == after)
                 ).one_or_none()
                 if last is None:
                     return None
@@ -563,6 +592,62 @@ class JobQueue:
                 if whole is not None:
                     whole.kept_until = session.scalar(longest)
         return True
+
+    def pin(self, job_id: str, most: int) -> bool:
+        """Keep a job that is over, and its parts, until `unpin`.
+
+        Parameters
+        ----------
+        job_id
+            Id of a job that is no part of another.
+        most
+            Jobs that its owner may have pinned.
+
+        Returns
+        -------
+        bool
+            Whether the owner may have so many.
+        """
+        with self._database.transaction() as session:
+            row = self.locked(session, Job.id == job_id)
+            if row is None or row.pinned is not None:
+                return True
+            mine = select(func.count()).where(
+                Job.owner == row.owner, Job.pinned.is_not(None), Job.parent.is_(None)
+            )
+            if (session.scalar(mine) or 0) >= most:
+                return False
+            self._set_pinned(session, job_id, self._clock())
+        return True
+
+    def unpin(self, job_id: str) -> None:
+        """Let a job and its parts go by their age again."""
+        with self._database.transaction() as session:
+            self._set_pinned(session, job_id, None)
+
+    def end_pins(self, before: float, spared: str) -> None:
+        """Unpin what was pinned before a time, but for owners of some names.
+
+        Parameters
+        ----------
+        before
+            Seconds since 1970.
+        spared
+            Beginning of the names of owners whose pins have no end.
+        """
+        with self._database.transaction(durable=False) as session:
+            session.execute(
+                update(Job)
+                .where(Job.pinned < before, ~Job.owner.startswith(spared))
+                .values(pinned=None)
+            )
+
+    def _set_pinned(self, session: Session, job_id: str, at: float | None) -> None:
+        session.execute(
+            update(Job)
+            .where(or_(Job.id == job_id, Job.parent == job_id))
+            .values(pinned=at)
+        )
 
     def kept(self, kinds: Collection[str]) -> list[Job]:
         """List the jobs of some kinds that are kept until a stated time."""

@@ -4,7 +4,8 @@ Results are removed by age, or as the room is used up. What is kept until a stat
 such as a result that a reader has marked, goes by that time, and is the last of its
 owner's to make room.
 
-Nothing that waits or is worked on is ever removed, nor are its parts. Who needs room
+Nothing that waits or is worked on is ever removed, nor are its parts; nor is what its
+owner has pinned. Who needs room
 gives his own oldest results first, and then only those who keep more than he does:
 nobody's results go because somebody sent much.
 """
@@ -126,6 +127,16 @@ class Retention:
             total = session.scalar(select(func.coalesce(func.sum(Artifact.size), 0)))
         return int(total or 0)
 
+    def pinned_bytes(self) -> int:
+        """Add up the files of all jobs that are pinned."""
+        with self.database.reading() as session:
+            total = session.scalar(
+                select(func.coalesce(func.sum(Artifact.size), 0))
+                .join(Job, Job.id == Artifact.job)
+                .where(Job.pinned.is_not(None))
+            )
+        return int(total or 0)
+
     def waiting_fits(self) -> bool:
         """Tell whether what is not over fits; one job alone always does."""
         sizes = (
@@ -200,11 +211,15 @@ class Retention:
 
 
 def _removable() -> Select[Job]:
-    """Select jobs that are over, and are no part of one that is not."""
+    """Select jobs that are over, not pinned, and no part of one that is not over."""
     return (
         select(Job)
         .outerjoin(_Whole, _Whole.id == Job.parent)
-        .where(Job.state.in_(OVER), or_(_Whole.id.is_(None), _Whole.state.in_(OVER)))
+        .where(
+            Job.state.in_(OVER),
+            Job.pinned.is_(None),
+            or_(_Whole.id.is_(None), _Whole.state.in_(OVER)),
+        )
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,6 +15,8 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from tumorlens.operations.tracing import SpanName, span
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Gauge = Callable[[], float | Mapping[str, float]]
@@ -22,6 +24,9 @@ Gauge = Callable[[], float | Mapping[str, float]]
 
 # Prometheus itself knows since when it counts.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+_SPANS: dict[str, SpanName] = {"read": "decode", "judge": "network", "keep": "store"}
+"""Spans of the stages that are timed."""
 
 _SCORES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -46,6 +51,8 @@ class Metrics:
         How like the brain MRI that the model knows pictures are, 0 to 1.
     feedback
         Results that readers marked, by whether they are right.
+    reused
+        Results that were copied from an earlier one of the same sender, by kind.
     dropped_connections
         Connections that were cut off, by cause.
     """
@@ -95,6 +102,12 @@ class Metrics:
             ["correct"],
             registry=self._registry,
         )
+        self.reused = Counter(
+            "tumorlens_reused",
+            "Results copied from an earlier one of the same sender and file, by kind.",
+            ["kind"],
+            registry=self._registry,
+        )
         self.dropped_connections = Counter(
             "tumorlens_dropped_connections",
             "Connections that were cut off.",
@@ -102,17 +115,20 @@ class Metrics:
             registry=self._registry,
         )
 
-    def time_stage(self, kind: str, stage: str) -> AbstractContextManager[object]:
-        """Time a stage of an upload, while the block runs.
+    @contextmanager
+    def time_stage(self, kind: str, stage: str) -> Iterator[None]:
+        """Time and trace a stage of an upload, while the block runs.
 
         Parameters
         ----------
         kind
             ``picture`` or ``series``.
         stage
-            ``wait``, ``read``, ``judge`` or ``keep``.
+            ``read``, ``judge`` or ``keep``.
         """
-        return self.stage_seconds.labels(kind, stage).time()
+        timer = self.stage_seconds.labels(kind, stage).time()
+        with span(_SPANS[stage], kind=kind), timer:
+            yield
 
     def count_decision(self, decision: str, model: str, sequence: str | None) -> None:
         """Count a decision on one slice or series.

@@ -25,6 +25,7 @@ from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.inference.study.results import StudyPrediction
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.operations.drift import observe_series
+from tumorlens.operations.tracing import span
 from tumorlens.pacs.queue import SeriesJob, StudyJob
 from tumorlens.pacs.worker import Analysis
 from tumorlens.report.dicom.codes import uncoded_kinds
@@ -283,7 +284,8 @@ def judge_files(
     """
     # The sender's names are not known here, and not wanted.
     named = ((f"image {place}", path.read_bytes()) for place, path in enumerate(files))
-    study = stacks_of(gather_series(named)[0])
+    with span("decode", images=len(files)):
+        study = stacks_of(gather_series(named)[0])
     unseen = tuple(doubts)
     if missing:
         unseen = (*unseen, _said_missing(missing, missing + len(files)))
@@ -356,7 +358,8 @@ def _judged(
     notes: tuple[str, ...],
     unseen: tuple[str, ...],
 ) -> Judged:
-    prediction = classifier.predict(series, operating_point)
+    with span("network", slices=len(series.slices)):
+        prediction = classifier.predict(series, operating_point)
     return results_of(
         series, prediction, classifier.bundle.name, earlier, notes, unseen
     )

@@ -15,6 +15,7 @@ from pydicom import dcmread
 
 from tumorlens.errors import InputError
 from tumorlens.jobs.queue import Worker, described
+from tumorlens.operations.tracing import span
 from tumorlens.pacs.queue import SeriesJob, SeriesQueue, StudyJob
 from tumorlens.report.dicom.finding import SentResult
 
@@ -122,6 +123,12 @@ class SeriesWorker:
         job = self._queue.next_complete(self._quiet_seconds)
         if job is None:
             return self._judge_next_study()
+        with span("node.judge", images=len(job.files)):
+            self._judge(job)
+        return True
+
+    def _judge(self, job: SeriesJob) -> None:
+        """Judge a series, or let it wait for more."""
         images, again = len(job.files), " again" if job.earlier else ""
         try:
             if not job.is_arriving:
@@ -131,7 +138,7 @@ class SeriesWorker:
                 job, self._wait_seconds, _LOOK_AGAIN_SECONDS
             ):
                 logger.info("A series of %d images is not whole: it waits.", images)
-                return True
+                return
             results = self._analyse(job)
         except InputError as error:
             # The message may quote the sender's text; the code cannot.
@@ -141,8 +148,10 @@ class SeriesWorker:
             name = described(error)
             logger.error("A series of %d images failed: %s", images, name)
             self._postpone(job)
-            return True
-        if self._queue.put_results(job, results):
+            return
+        with span("store", files=len(results)):
+            is_kept = self._queue.put_results(job, results)
+        if is_kept:
             logger.info("Judged %d images%s, %d results.", images, again, len(results))
             if job.missing:
                 logger.warning("%d more images of it were missing.", job.missing)
@@ -150,7 +159,6 @@ class SeriesWorker:
                 logger.warning("Its report is of a part: the series is not whole.")
         else:
             logger.info("A series of %d images changed meanwhile: it waits.", images)
-        return True
 
     def _judge_next_study(self) -> bool:
         job = None if self._studies is None else self._studies.take()
@@ -181,7 +189,9 @@ class SeriesWorker:
             self._queue.sent(job.series, file, _as_result(file))
 
         try:
-            whole = deliver(job.files, arrived)
+            with span("node.send", files=len(job.files)) as traced:
+                whole = deliver(job.files, arrived)
+                traced.note(whole=whole)
         except Exception as error:
             # One that cannot be sent does not hold up the next.
             logger.error("Results were not sent: %s", described(error))

@@ -19,7 +19,7 @@ from tumorlens.web.audit import keep_audit
 from tumorlens.web.errors import handle_errors
 from tumorlens.web.oidc import offer_provider
 from tumorlens.web.request_log import log_requests
-from tumorlens.web.security import guard
+from tumorlens.web.security import PIN_DAYS, guard
 from tumorlens.web.uploads.store import Store
 from tumorlens.web.views import account, api, health, login
 from tumorlens.web.views.pages import drift, home, series, slices
@@ -71,6 +71,7 @@ def create_app(classifier: SeriesClassifier, store: Store, settings: Settings) -
     for views in (home, slices, series, drift, api, health, login, account):
         app.register_blueprint(views.blueprint)
     app.jinja_env.globals["research_use"] = RESEARCH_USE
+    app.jinja_env.globals["pin_days"] = PIN_DAYS
     app.jinja_env.globals["is_open_to_all"] = settings.insecure_no_login
     app.jinja_env.globals["has_weights_licence"] = (
         classifier.bundle.weights_licence() is not None

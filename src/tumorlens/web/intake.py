@@ -17,18 +17,20 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from tumorlens.errors import (
     DiskFullError,
     InputError,
+    MissingFileError,
     OutputError,
     TooLargeError,
     TooSlowError,
 )
 from tumorlens.imaging.bids import PlainNames, sidecar_names
-from tumorlens.imaging.formats import display_name
+from tumorlens.imaging.formats import display_name, is_raster
 from tumorlens.imaging.limits import MAX_ENTRIES
 from tumorlens.imaging.read import holds_many_pages, read_study
 from tumorlens.imaging.study import MRSequence, Study
 from tumorlens.inference.slice.prediction import Failure, Prediction, sequence_of_name
 from tumorlens.operations.drift import UploadSample, observe_slice
 from tumorlens.operations.logs import log_name
+from tumorlens.operations.tracing import span, trace_parent
 from tumorlens.settings import SETTINGS
 from tumorlens.web.app_state import app_state
 from tumorlens.web.audit import note_made
@@ -38,7 +40,7 @@ from tumorlens.web.request_log import JOB
 from tumorlens.web.security import client_of
 from tumorlens.web.uploads.feedback import PAGES_OF
 from tumorlens.web.uploads.store import AnswerKey
-from tumorlens.web.uploads.upload import Upload
+from tumorlens.web.uploads.upload import TRACE, Kind, Upload
 
 logger = logging.getLogger(__name__)
 
@@ -225,9 +227,13 @@ def queue_study(
     point = app_state().choose_operating_point(operating_point)
     _check_room()
     app_state().jobs.check_quota(owner)
-    upload = app_state().store.add_scan(
-        _label(files), owner, point, _numbered_files(files), origin, key
-    )
+    trace = trace_parent()
+    if trace is not None:
+        origin = {**(origin or {}), TRACE: trace}
+    with span("store", kind="series"):
+        upload = app_state().store.add_scan(
+            _label(files), owner, point, _numbered_files(files), origin, key
+        )
     note_made(upload.id)
     request.environ[JOB] = log_name(upload.id)
     app_state().jobs.start()
@@ -257,6 +263,10 @@ class _Pages:
             )
         self._left -= pages
 
+    def give_back(self, pages: int) -> None:
+        """Take back what was counted of a file that has to be read yet."""
+        self._left += pages
+
 
 def _judge_picture(
     data: bytes,
@@ -272,6 +282,18 @@ def _judge_picture(
     try:
         state = app_state()
         classifier = state.classifier.slice_classifier()
+
+        computed_from = state.jobs.computations.name_picture(
+            owner, operating_point, name, data
+        )
+        named = origin
+        if is_raster(data):
+            # It may have had another name before.
+            named = {**(origin or {}), "file": display_name(name)}
+        copies = _copies(computed_from, owner, pages, name, named)
+        if copies:
+            yield from copies
+            return
 
         def judge(study: Study, start: int) -> list[Prediction]:
             some = study.slices[start : start + _PAGES_PER_TURN]
@@ -313,7 +335,7 @@ def _judge_picture(
                 if slice_.pixel_aspect != 1.0 and slice_.spacing_mm is None:
                     own[PIXEL_ASPECT] = slice_.pixel_aspect
                 with state.metrics.time_stage("picture", "keep"):
-                    kept = state.store.add(prediction, owner, own)
+                    kept = state.store.add(prediction, owner, own, computed_from, total)
                 # So that pages of one patient can be told from those of several.
                 pages_origin.setdefault(PAGES_OF, kept.id)
                 sample.offer(prediction)
@@ -337,6 +359,29 @@ def _judge_picture(
             f"{shown} could not be analysed: TumorLens made a mistake.",
             "Try the picture saved as PNG; the server's log says more.",
         )
+
+
+def _copies(
+    computed_from: str,
+    owner: str,
+    pages: _Pages,
+    name: str,
+    origin: Mapping[str, Any] | None,
+) -> list[Upload]:
+    """Copy what was computed of the same file before; nothing where it was not."""
+    state = app_state()
+    judged = state.store.computed(computed_from, Kind.PICTURE)
+    if not judged:
+        return []
+    pages.take(len(judged), display_name(name))
+    try:
+        with state.metrics.time_stage("picture", "keep"):
+            copies = state.store.copy_pictures(judged, owner, origin)
+    except MissingFileError:
+        pages.give_back(len(judged))
+        return []
+    state.metrics.reused.labels("picture").inc(len(copies))
+    return copies
 
 
 def _count(result: Upload | Failure) -> None:

@@ -15,6 +15,7 @@ from flask import Flask, request
 from werkzeug.wsgi import ClosingIterator
 
 from tumorlens.operations.metrics import Metrics
+from tumorlens.operations.tracing import span
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -25,6 +26,7 @@ REQUEST_ID = "X-Request-ID"
 JOB = "tumorlens.job"
 """Key of a request's environment for the name by which its job is logged."""
 _ROUTE = "tumorlens.route"
+_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -68,9 +70,8 @@ class RequestLog:
             seconds = time.perf_counter() - began
             self._metrics.requests.labels(str(status)).inc()
             self._metrics.request_seconds.observe(seconds)
-            method = environ.get("REQUEST_METHOD", "")
             fields = {
-                "method": method if method in _METHODS else "other",
+                "method": _method_of(environ),
                 "route": environ.get(_ROUTE),
                 "status": status,
                 "duration": round(seconds, 4),
@@ -81,11 +82,26 @@ class RequestLog:
             logger.info("request", extra={"fields": fields})
 
         try:
-            answer = self._application(environ, start)
+            if environ.get("PATH_INFO") in _UNTRACED:
+                answer = self._application(environ, start)
+            else:
+                with span("request", parent=environ.get("HTTP_TRACEPARENT")) as traced:
+                    answer = self._application(environ, start)
+                    traced.note(
+                        method=_method_of(environ),
+                        route=environ.get(_ROUTE) or "none",
+                        status=status,
+                        request_id=request_id,
+                    )
         except BaseException:
             finish()
             raise
         return ClosingIterator(answer, [finish])
+
+
+def _method_of(environ: WSGIEnvironment) -> str:
+    method: str = environ.get("REQUEST_METHOD", "")
+    return method if method in _METHODS else "other"
 
 
 def log_requests(app: Flask, metrics: Metrics) -> None:

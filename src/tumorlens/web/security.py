@@ -45,8 +45,15 @@ class ForwardedError(TumorLensError):
 ANYONE = ""
 """Owner of what whoever knows its id may see: made by the API on this machine."""
 
+PIN_DAYS = 31
+"""Days after which pins end of who is not logged in, and with them the session of a
+browser that has pinned a result: nobody else would ever find it again."""
+
 ADDRESS = "@"
 """What such an owner begins with who sent it from elsewhere."""
+
+USER = "user "
+"""What such an owner begins with who is logged in."""
 
 NOBODY = "nobody"
 """Owner of nothing: whoever has no session yet."""
@@ -78,6 +85,7 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
         SESSION_COOKIE_NAME=f"tumorlens_{hashlib.sha256(key).hexdigest()[:8]}",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
+        PERMANENT_SESSION_LIFETIME=PIN_DAYS * 86_400,
         MAX_CONTENT_LENGTH=settings.upload_mb * 2**20,
         # A backstop: files are counted once the form has been read.
         MAX_FORM_PARTS=settings.files_per_upload + 1000,
@@ -100,7 +108,7 @@ def guard(app: Flask, settings: Settings, key: bytes) -> None:
 
 def set_user(user: str) -> None:
     """Let what this request makes and sees belong to a user who is logged in."""
-    g.user, g.owner = user, f"user {user}"
+    g.user, g.owner = user, f"{USER}{user}"
 
 
 def logged_in() -> str | None:
@@ -128,6 +136,12 @@ def ensure_session_id() -> str:
         value = session[_SESSION_KEY] = secrets.token_urlsafe(16)
         g.setdefault(_IS_NEW, True)
     return value
+
+
+def keep_session() -> None:
+    """Let a browser's session outlast its windows, as it has pinned a result."""
+    if logged_in() is None:
+        session.permanent = True
 
 
 def api_owner() -> str:

@@ -167,6 +167,7 @@ def dicomweb(
     except ImportError as error:
         raise MissingExtraError("DICOMweb", "pacs") from error
     from tumorlens.inference.series.classifier import load_series_classifier
+    from tumorlens.operations.tracing import traced
     from tumorlens.pacs.analysis import analysis_with
     from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue, Poller, delivery_to
     from tumorlens.pacs.worker import SeriesWorker
@@ -191,6 +192,7 @@ def dicomweb(
     # A session is for one thread: the poller's and the worker's.
     with (
         private_log(),
+        traced("tumorlens dicomweb"),
         _interrupted_by_sigterm(),
         connect() as archive,
         connect() as destination,

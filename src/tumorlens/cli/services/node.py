@@ -287,6 +287,7 @@ def node(
     from tumorlens.jobs.monitored_rates import RateMonitor
     from tumorlens.operations.audit import AUDIT_FILE, AuditTrail
     from tumorlens.operations.drift import reference_rates
+    from tumorlens.operations.tracing import traced
     from tumorlens.pacs.analysis import analysis_with, study_analysis
     from tumorlens.pacs.feedback import note_answers
     from tumorlens.pacs.node.peers import Peer, check_title
@@ -319,6 +320,7 @@ def node(
         together = StudyClassifier(classifier.slice_classifier())
     with ExitStack() as stack:
         stack.enter_context(private_log())
+        stack.enter_context(traced("tumorlens node"))
         queue = stack.enter_context(
             closing(
                 NodeQueue(

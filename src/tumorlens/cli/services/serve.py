@@ -38,6 +38,7 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     # Imported late: `tumorlens --help` needs none of it.
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.operations.logs import json_log
+    from tumorlens.operations.tracing import traced
     from tumorlens.web.app import create_app, open_store
     from tumorlens.web.app_state import state_of
     from tumorlens.web.server import HttpServer
@@ -50,6 +51,7 @@ def serve(open_browser: bool | None, **options: str | None) -> None:
     with (
         stop.on_signals(),
         json_log() as log,
+        traced("tumorlens serve"),
         closing(open_store(settings)) as store,
     ):
         app = create_app(classifier, store, settings)

@@ -43,6 +43,7 @@ def worker(**options: str | None) -> None:
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.operations.logs import json_log
     from tumorlens.operations.metrics import Metrics
+    from tumorlens.operations.tracing import traced
     from tumorlens.web.app import open_store
     from tumorlens.web.uploads.series_jobs import SeriesJobs
 
@@ -56,6 +57,7 @@ def worker(**options: str | None) -> None:
     with (
         stop.on_signals(),
         json_log() as log,
+        traced("tumorlens worker"),
         closing(open_store(settings)) as store,
     ):
         jobs = SeriesJobs(classifier, store, settings, Metrics())

@@ -43,6 +43,7 @@ from tumorlens.operations.audit import (
     AuditTrail,
     note_event,
 )
+from tumorlens.operations.tracing import add_span
 from tumorlens.pacs.node.commitment import ASK, read_report, read_request
 from tumorlens.pacs.node.node_queue import IMAGE_CLASSES, NodeQueue
 from tumorlens.pacs.node.peers import Peer
@@ -335,6 +336,8 @@ class _Arrivals:
         Title and address of the sender.
     name
         Its name for the queue.
+    began
+        When it was accepted, in seconds since 1970.
     images
         Number of images that were accepted.
     message_bytes
@@ -349,6 +352,7 @@ class _Arrivals:
     title: str
     address: str
     name: str = field(default_factory=lambda: secrets.token_hex(8))
+    began: float = field(default_factory=time.time)
     images: int = 0
     message_bytes: int = 0
     series: set[str] = field(default_factory=set)
@@ -502,6 +506,9 @@ class Receiver:
         if arrivals is None or not arrivals.series:
             return
         normally = association.is_released
+        add_span(
+            "node.receive", arrivals.began, images=arrivals.images, normal=normally
+        )
         note_event(
             self._audit,
             (AuditEvent.IMPORT, AuditAction.CREATE),

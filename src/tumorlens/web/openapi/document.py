@@ -52,6 +52,8 @@ _OF_PREDICTIONS = (
     "showPrediction",
     "markPrediction",
     "unmarkPrediction",
+    "pinPrediction",
+    "unpinPrediction",
     "evidence",
     "gradcam",
     "overlay",
@@ -64,6 +66,8 @@ _OF_SCANS = (
     "showStudy",
     "studyEvidence",
     "scanReport",
+    "pinScan",
+    "unpinScan",
     "deleteScan",
 )
 _OF_SERIES = ("showScanFinding", "markScanFinding", "unmarkScanFinding", "scanEvidence")
@@ -197,10 +201,16 @@ def _list(name: str, summary: str, model: type[BaseModel]) -> Json:
     parameters = [
         {"name": "limit", "in": "query", "schema": most},
         {"name": "after", "in": "query", "schema": {"type": "string"}},
+        {
+            "name": "pinned",
+            "in": "query",
+            "schema": {"type": "boolean", "default": False},
+            "description": "Only what is pinned.",
+        },
     ]
     responses = {
         "200": _json(f"{summary}.", model),
-        "400": _json("No such limit.", Problem),
+        "400": _json("No such limit, or 'pinned' is neither.", Problem),
         "404": _json("What the page begins after is not there any more.", Problem),
         "405": _json("There is no log-in, and so nobody whose they are.", Problem),
     }
@@ -255,7 +265,7 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
                 parameters=[_idempotency_key()],
                 description=f"At most {settings.upload_mb} MB and "
                 f"{settings.files_per_upload} files. Pictures and results are removed "
-                f"after {words.minutes(settings.retention_minutes)}. "
+                f"after {words.minutes(settings.retention_minutes)}, unless pinned. "
                 "A file of several slices gives one prediction for each.",
                 requestBody=_form(
                     PictureForm, settings.files_per_upload, bundle, settings
@@ -284,6 +294,7 @@ def _prediction_paths(bundle: Bundle, settings: Settings) -> Json:
                 {"204": {"description": "Taken back."}, **gone},
             ),
         },
+        f"{one}/pin": {"parameters": [id_], **_pin("Prediction", "a prediction", gone)},
         f"{one}/evidence.png": picture(
             "evidence", "Evidence map, 8-bit grey: 0 to 255 for 0 to 1"
         ),
@@ -362,6 +373,10 @@ def _scan_paths(bundle: Bundle, settings: Settings) -> Json:
                 "predictions at once",
                 {"204": {"description": "Removed."}, **gone},
             ),
+        },
+        f"{one}/pin": {
+            "parameters": [id_],
+            **_pin("Scan", "a scan and its pictures", gone, waits),
         },
         f"{one}/events": {
             "parameters": [id_],
@@ -622,6 +637,28 @@ def _feedback(name: str, what: str, refusals: Json) -> Json:
             "content": {"application/json": {"schema": form}},
         },
     )
+
+
+def _pin(name: str, what: str, gone: Json, more: Json | None = None) -> Json:
+    """Describe how a result is kept until it is unpinned, and no longer."""
+    return {
+        "put": _operation(
+            f"pin{name}",
+            f"Keep {what} until unpinned",
+            {
+                "204": {"description": "Pinned."},
+                **gone,
+                **(more or {}),
+                "429": _refusal("As many results are pinned as may be.", Problem),
+                "507": _json("Pinned results take all their room.", Problem),
+            },
+        ),
+        "delete": _operation(
+            f"unpin{name}",
+            f"Let {what} go by age again",
+            {"204": {"description": "Unpinned."}, **gone},
+        ),
+    }
 
 
 def _idempotency_key() -> Json:

@@ -236,6 +236,7 @@ class Prediction(BaseModel):
     )
     research_use_only: str
     id: str
+    pinned: bool = Field(description="Whether it stays until it is unpinned.")
     links: PredictionLinks
 
 
@@ -322,6 +323,7 @@ class Scan(BaseModel):
     file: str
     state: State
     made: datetime
+    pinned: bool = Field(description="Whether it stays until it is unpinned.")
     progress: ScanProgress
     error: ProblemDetail | None = Field(description="Why it failed.")
     notes: list[str]

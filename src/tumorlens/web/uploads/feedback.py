@@ -66,7 +66,8 @@ def marked_results(
         queue = JobQueue(database, artifacts, {}, alone=False)
         groups: dict[str, str] = {}
         for job in queue.kept(tuple(Kind)):
-            if job.kept_until is None or job.kept_until <= at:
+            is_over = job.kept_until is None or job.kept_until <= at
+            if is_over and job.pinned is None:
                 continue
             # What is removed meanwhile is no fault.
             with suppress(MissingFileError):

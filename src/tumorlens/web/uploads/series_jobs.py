@@ -20,6 +20,7 @@ from typing import Any
 from tumorlens.errors import (
     BusyError,
     InputError,
+    MissingFileError,
     OutputError,
     QuotaError,
     TooLargeError,
@@ -44,13 +45,15 @@ from tumorlens.jobs.queue import JobLostError, Progress, Worker
 from tumorlens.operations.drift import observe_series, reference_rates
 from tumorlens.operations.logs import log_name
 from tumorlens.operations.metrics import Metrics
+from tumorlens.operations.tracing import span
 from tumorlens.report.series import series_to_json, write_evidence
 from tumorlens.report.study.document import study_failure_to_json, study_to_json
 from tumorlens.report.study.pdf import SeriesEntry, render_series_pdf, series_entry
 from tumorlens.settings import SETTINGS, Settings
+from tumorlens.web.uploads.reuse import Computations
 from tumorlens.web.uploads.series_volume import pack_evidence, pack_series
 from tumorlens.web.uploads.store import STAGE, Store, StoreFullError
-from tumorlens.web.uploads.upload import Kind, State
+from tumorlens.web.uploads.upload import TRACE, Kind, State
 from tumorlens.web.uploads.webhooks import SECRET, WEBHOOK, Webhooks
 
 MAX_WAITING = 16
@@ -77,6 +80,8 @@ class SeriesJobs:
         Tells others that a study is judged.
     drift
         Counts what is judged against what the bundle states.
+    computations
+        Names what the classifier computes.
 
     One works through all studies. Another works only while that one is at a giant.
 
@@ -112,6 +117,7 @@ class SeriesJobs:
         self.drift = RateMonitor(
             store.database, bundle.version, reference_rates(bundle)
         )
+        self.computations = Computations(classifier)
         self._name = secrets.token_hex(8)
         self.webhooks = Webhooks(
             store.queue, settings.webhook_hosts, os.environ.get(SECRET)
@@ -224,9 +230,12 @@ class SeriesJobs:
         if not job.attempts:
             waited = max(0.0, time.time() - job.created)
             self._metrics.stage_seconds.labels("series", "wait").observe(waited)
-        outcome = self._finish(job, too_large)
+        name = log_name(job.id)
+        with span("job", parent=job.document.get(TRACE), job=name) as traced:
+            outcome = self._finish(job, too_large)
+            traced.note(outcome=outcome.value, attempt=job.attempts + 1)
         fields = {
-            "job": log_name(job.id),
+            "job": name,
             "outcome": outcome,
             "duration": round(time.monotonic() - began, 4),
         }
@@ -236,6 +245,13 @@ class SeriesJobs:
         """Judge a study as far as that goes, and say what has become of it."""
         try:
             job = self._store.save(job, step=State.READING)
+            computed_from = self.computations.name(
+                job.owner,
+                job.document["operating_point"],
+                [("", job.document["label"]), *self._store.sent_digests(job)],
+            )
+            if self._copy(job, computed_from):
+                return State.DONE
             with self._metrics.time_stage("series", "read"):
                 study = _read(self._store.sent_files(job), job.document["label"])
             slices = sum(len(series.slices) for series in study.series)
@@ -255,7 +271,7 @@ class SeriesJobs:
                     job = self._judge_pictures(job, study)
                 else:
                     job = self._judge(job, stacks_of(study))
-            self._store.finish(job, JobState.DONE)
+            self._store.finish(job, JobState.DONE, computed_from=computed_from)
             return State.DONE
         except JobLostError:
             # It was stopped or removed.
@@ -286,6 +302,23 @@ class SeriesJobs:
             mistake.code = "internal_error"
             return self._fail(job, mistake)
 
+    def _copy(self, job: Job, computed_from: str) -> bool:
+        """Take over what was computed of the same files before, if it is still kept."""
+        judged = self._store.computed(computed_from, Kind.SCAN)
+        if not judged:
+            return False
+        try:
+            job = self._store.copy_scan(job, judged[0])
+        except MissingFileError:
+            return False
+        self._store.finish(job, JobState.DONE, computed_from=computed_from)
+        self._metrics.reused.labels("series").inc()
+        name = self._classifier.bundle.name
+        for facts in job.document["series"]:
+            decision = facts["finding"]["decision"]
+            self._metrics.count_decision(decision, name, facts["sequence"])
+        return True
+
     def _fail(self, job: Job, error: TumorLensError) -> State:
         # The findings so far stay with it.
         self._store.finish(job, JobState.FAILED, _described(error))
@@ -312,7 +345,8 @@ class SeriesJobs:
     ) -> Job:
         self._check(job)
         document = {**job.document, **changes}
-        return self._store.save(job, step=step, document=document, files=files)
+        with span("store", kind="series"):
+            return self._store.save(job, step=step, document=document, files=files)
 
     def _judge(self, job: Job, study: Study) -> Job:
         waiting = list(enumerate(study.series))

@@ -28,10 +28,11 @@ from tumorlens.errors import (
     MissingFileError,
     NotReadyError,
     OutputError,
+    QuotaError,
 )
 from tumorlens.inference.slice.prediction import Prediction
 from tumorlens.jobs.accounts import AccountStore, TokenStore
-from tumorlens.jobs.artifacts import Stage
+from tumorlens.jobs.artifacts import Stage, StagedFile
 from tumorlens.jobs.database import Artifact, Job, JobState
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.store import DATABASE, FILES, LOCK, JobStore, Retention
@@ -41,8 +42,10 @@ from tumorlens.report.feedback import Feedback
 from tumorlens.report.slice.document import prediction_from_json, prediction_to_json
 from tumorlens.report.slice.overlay import grey_map, window_picture
 from tumorlens.settings import SETTINGS
-from tumorlens.web.security import ADDRESS, ANYONE
+from tumorlens.web.security import ADDRESS, ANYONE, PIN_DAYS, USER
 from tumorlens.web.uploads import webhooks
+from tumorlens.web.uploads.feedback import PAGES_OF
+from tumorlens.web.uploads.reuse import copied_document
 from tumorlens.web.uploads.store_0_1 import OLDER_INDEX, read_older, remove_older
 from tumorlens.web.uploads.upload import (
     PICTURES,
@@ -69,6 +72,9 @@ UNDO_SECONDS = 10.0
 _DELETION = "deletion"
 """Kind and stage of a job that stands for a deletion until it is carried out. Nobody
 works on it, and it is never over, so that it gives way to nothing."""
+
+PINNED_PART = 0.5
+"""Part of the store that all pinned results together may take."""
 
 _KEY, _KEY_BYTES = "key", 32
 _SWEEPS_SECONDS = 10.0
@@ -190,6 +196,8 @@ class Store:
         prediction: Prediction,
         owner: str,
         origin: Mapping[str, Any] | None = None,
+        computed_from: str | None = None,
+        pages: int = 1,
     ) -> Upload:
         """Keep a prediction with its pictures, in 8 bits.
 
@@ -203,6 +211,10 @@ class Store:
             Where the picture comes from, unless somebody sent it: ``example`` (name
             of one of the page's examples) or ``framed`` (id of the analysis in whose
             picture the user drew a frame). It joins the document.
+        computed_from
+            Name of the computing by `Computations`; None where it has none.
+        pages
+            Slices of the file that it is of.
 
         Raises
         ------
@@ -216,13 +228,15 @@ class Store:
                 self._artifacts.staging(durable=False) as stage,
                 self.database.transaction(durable=False),
             ):
-                job = self._add_picture(prediction, owner, stage, origin=origin)
-                if not self._retention.make_room(job) and not self._is_alone(job):
-                    raise StoreFullError(
-                        "the store is full of others' results.",
-                        "Try again in a few minutes; whoever runs the server can set "
-                        f"{SETTINGS['store_mb'].option}.",
-                    )
+                job = self._add_picture(
+                    prediction,
+                    owner,
+                    stage,
+                    origin=origin,
+                    computed_from=computed_from,
+                    pages=pages,
+                )
+                self._make_room(job)
         except OutputError as error:
             raise type(error)(
                 f"{prediction.source} was judged, but the result cannot be kept: "
@@ -230,6 +244,121 @@ class Store:
                 error.hint,
             ) from error
         return self._upload(job)
+
+    def computed(self, computed_from: str, kind: Kind) -> list[Job]:
+        """Find what was computed from the same before, and is still kept.
+
+        Parameters
+        ----------
+        computed_from
+            Name of the computing by `Computations`, which names the owner, too.
+        kind
+            Pictures or scans.
+
+        Returns
+        -------
+        list of Job
+            The newest: all pictures of a file in order, or one scan. Empty where there
+            is none, or not all of it.
+        """
+        found = self.queue.computed(kind, computed_from, 1)
+        if not found:
+            return []
+        total = found[0].cost
+        if kind is Kind.PICTURE and total > 1:
+            found = self.queue.computed(kind, computed_from, total)[::-1]
+            first = found[0].id
+            if len(found) < total or any(
+                job.document.get(PAGES_OF) != first for job in found[1:]
+            ):
+                return []
+        deleted = self._deleted(found[0].owner)
+        is_kept = all(self._is_shown(job) and job.id not in deleted for job in found)
+        return found if is_kept else []
+
+    def copy_pictures(
+        self, jobs: Sequence[Job], owner: str, origin: Mapping[str, Any] | None = None
+    ) -> list[Upload]:
+        """Make new results of pictures that were judged before.
+
+        Parameters
+        ----------
+        jobs
+            Jobs of `computed`.
+        owner, origin
+            The same as for `add`.
+
+        Raises
+        ------
+        MissingFileError
+            Where one was removed meanwhile: nothing is kept.
+        OutputError
+            The same as for `add`.
+        """
+        copies: list[Job] = []
+        pages_origin = dict(origin or {})
+        with self._artifacts.staging(durable=False) as stage:
+            files = [self._stage_copies(job, stage) for job in jobs]
+            with self.database.transaction(durable=False):
+                for job, staged in zip(jobs, files, strict=True):
+                    document = copied_document(job.document, pages_origin)
+                    copy = self._insert_picture(
+                        document, owner, None, job.computed_from, job.cost
+                    )
+                    self._artifacts.attach(copy.id, RESULT, staged)
+                    copies.append(copy)
+                    # The same as when they were judged.
+                    pages_origin.setdefault(PAGES_OF, copy.id)
+                self._make_room(copies[-1])
+        return [self._upload(job) for job in copies]
+
+    def copy_scan(self, upload: Job, judged: Job) -> Job:
+        """Give an upload the results of one that was judged before.
+
+        Parameters
+        ----------
+        upload
+            The upload, held by who would judge it.
+        judged
+            Job of `computed`.
+
+        Returns
+        -------
+        Job
+            The upload as it is now.
+
+        Raises
+        ------
+        MissingFileError
+            Where that was removed meanwhile: nothing is kept.
+        OutputError, JobLostError
+            The same as for `save`.
+        """
+        with self._artifacts.staging() as stage:
+            files = self._stage_copies(judged, stage)
+            parts = [
+                (part, self._stage_copies(part, stage))
+                for part in self.queue.children(judged.id)
+            ]
+            with self.database.transaction():
+                ids = []
+                for part, staged in parts:
+                    copy = self._insert_picture(
+                        copied_document(part.document), upload.owner, upload.id
+                    )
+                    self._artifacts.attach(copy.id, RESULT, staged)
+                    ids.append(copy.id)
+                if self.queue.get(judged.id) is None:
+                    raise missing(Kind.SCAN)
+                document = {
+                    **upload.document,
+                    **copied_document(judged.document),
+                    "analyses": ids,
+                }
+                upload = self.queue.save(upload, document=document)
+                self._artifacts.attach(upload.id, RESULT, files)
+                self._retention.make_room(upload)
+        return upload
 
     def add_part(self, prediction: Prediction, upload: Job, total: int) -> Job:
         """Keep the prediction of one of an upload's pictures, and list it there.
@@ -485,7 +614,12 @@ class Store:
         }
 
     def page(
-        self, owner: str, kind: Kind, after: str | None, length: int
+        self,
+        owner: str,
+        kind: Kind,
+        after: str | None,
+        length: int,
+        pinned: bool = False,
     ) -> tuple[list[Upload], str | None]:
         """List some of an owner's uploads, the newest first.
 
@@ -499,6 +633,8 @@ class Store:
             What the page before said; None for the first page.
         length
             Most uploads.
+        pinned
+            Only those that are pinned.
 
         Returns
         -------
@@ -512,7 +648,9 @@ class Store:
         MissingFileError
             Where `after` is none, or not any more.
         """
-        jobs = self.queue.page(owner, kind, after=after, length=length + 1)
+        jobs = self.queue.page(
+            owner, kind, after=after, length=length + 1, pinned=pinned
+        )
         if jobs is None:
             raise missing(kind)
         deleted = self._deleted(owner)
@@ -573,6 +711,60 @@ class Store:
             if not self.queue.note(job.id, document, kept_until if is_marked else None):
                 raise NotReadyError("The upload is still being judged.")
 
+    def pin(self, upload: Upload, most: int) -> None:
+        """Keep a result until `unpin`, whatever its age and however full the store.
+
+        The pin of an owner who is not logged in ends after `PIN_DAYS`.
+
+        Parameters
+        ----------
+        upload
+            A picture or a scan. With a picture that is part of a scan all of that is
+            pinned.
+        most
+            Results that its owner may have pinned.
+
+        Raises
+        ------
+        MissingFileError
+            Where it was removed meanwhile.
+        NotReadyError
+            Where it is still being judged.
+        QuotaError
+            Where the owner has pinned as many already.
+        StoreFullError
+            Where pinned results would take more than `PINNED_PART` of the store.
+        """
+        with self.database.transaction():
+            job = self.queue.get(upload.id)
+            if job is not None and job.parent is not None:
+                job = self.queue.get(job.parent)
+            if job is None:
+                raise missing(upload.kind)
+            if not job.state.is_over:
+                raise NotReadyError("The upload is still being judged.")
+            if not self.queue.pin(job.id, most):
+                raise QuotaError(
+                    f"{most} results of this owner are pinned already."
+                    if most
+                    else "Results cannot be pinned here.",
+                    "Unpin another first; whoever runs the server can set "
+                    f"{SETTINGS['pinned_results'].option}.",
+                )
+            room = PINNED_PART * self._retention.limit_bytes
+            if self._retention.pinned_bytes() > room:
+                raise StoreFullError(
+                    f"Pinned results take {PINNED_PART:.0%} of the store already.",
+                    "Unpin others first; whoever runs the server can set "
+                    f"{SETTINGS['store_mb'].option}.",
+                )
+
+    def unpin(self, upload: Upload) -> None:
+        """Let a result go by its age again; one that is past it is shown no more."""
+        job = self.queue.get(upload.id)
+        if job is not None:
+            self.queue.unpin(job.parent or job.id)
+
     def delete_all(self, owner: str) -> int:
         """Hide all uploads of a session; `sweep` removes them after `UNDO_SECONDS`.
 
@@ -615,6 +807,7 @@ class Store:
     def sweep(self) -> int:
         """Remove all uploads that were deleted or whose time is over; count them."""
         now = self._clock()
+        self.queue.end_pins(now - 86_400.0 * PIN_DAYS, USER)
         removed = self._carry_out_deletions()
         return removed + self._retention.expire(now - self.retention_seconds, now)
 
@@ -624,6 +817,11 @@ class Store:
         return {
             item.name: self._artifacts.path(item.digest) for item in sent if item.digest
         }
+
+    def sent_digests(self, upload: Job) -> list[tuple[str, str]]:
+        """Name the files of an upload as they were sent, with their SHA-256."""
+        sent = self._artifacts.of(upload.id, SENT)
+        return [(item.name, item.digest) for item in sent if item.digest]
 
     def save(
         self,
@@ -656,11 +854,16 @@ class Store:
         return upload
 
     def finish(
-        self, upload: Job, state: JobState, error: dict[str, str] | None = None
+        self,
+        upload: Job,
+        state: JobState,
+        error: dict[str, str] | None = None,
+        computed_from: str | None = None,
     ) -> None:
         """End an upload, and let its files go as they were sent; as `save`."""
         with self.database.transaction():
-            self.queue.finish(upload, state, error=error)
+            row = self.queue.finish(upload, state, error=error)
+            row.computed_from = computed_from
             self._artifacts.detach(self._artifacts.of(upload.id, SENT))
             self.tell(upload, state)
 
@@ -716,6 +919,8 @@ class Store:
         stage: Stage,
         parent: str | None = None,
         origin: Mapping[str, Any] | None = None,
+        computed_from: str | None = None,
+        pages: int = 1,
     ) -> Job:
         explanation = prediction.explanation
         pictures = io.BytesIO()
@@ -729,17 +934,51 @@ class Store:
                 ]
             ),
         )
-        job = self.queue.add(
+        document = {**prediction_to_json(prediction), **(origin or {})}
+        job = self._insert_picture(document, owner, parent, computed_from, pages)
+        file = stage(pictures.getvalue())
+        self._artifacts.attach(job.id, RESULT, {PICTURES: file})
+        return job
+
+    def _insert_picture(
+        self,
+        document: dict[str, Any],
+        owner: str,
+        parent: str | None,
+        computed_from: str | None = None,
+        pages: int = 1,
+    ) -> Job:
+        return self.queue.add(
             Kind.PICTURE,
             STAGE,
             owner=owner,
             parent=parent,
-            document={**prediction_to_json(prediction), **(origin or {})},
+            document=document,
             state=JobState.DONE,
+            cost=pages,
+            computed_from=computed_from,
         )
-        file = stage(pictures.getvalue())
-        self._artifacts.attach(job.id, RESULT, {PICTURES: file})
-        return job
+
+    def _stage_copies(self, job: Job, stage: Stage) -> dict[str, StagedFile | None]:
+        """Give the files that were made of a job to another, without writing them."""
+        files = {
+            item.name: self._artifacts.path(item.digest)
+            for item in self._artifacts.of(job.id, RESULT)
+            if item.digest is not None
+        }
+        is_removed = job.kind == Kind.PICTURE and not files
+        if is_removed or not all(path.exists() for path in files.values()):
+            raise missing(Kind(job.kind))
+        return {name: stage(path) for name, path in files.items()}
+
+    def _make_room(self, job: Job) -> None:
+        """Let a picture stay, or raise `StoreFullError`."""
+        if not self._retention.make_room(job) and not self._is_alone(job):
+            raise StoreFullError(
+                "the store is full of others' results.",
+                "Try again in a few minutes; whoever runs the server can set "
+                f"{SETTINGS['store_mb'].option}.",
+            )
 
     def _upload(self, job: Job) -> Upload:
         state = State(job.step or State.READING)
@@ -757,10 +996,13 @@ class Store:
             document,
             self.queue.progress(job),
             job.kept_until,
+            job.pinned is not None,
         )
 
     def _is_shown(self, job: Job) -> bool:
         """Tell whether a result's time is not over, also before the next sweep."""
+        if job.pinned is not None:
+            return True
         if job.parent is not None:
             # The time of a part begins when the whole is over.
             job = self.queue.get(job.parent) or job

@@ -18,6 +18,10 @@ SENT, RESULT = "sent", "result"
 """Artefacts of an upload: its files as they came, until it is over, and what was made
 of them."""
 
+TRACE = "traceparent"
+"""Key of a scan's document for the trace of the request that sent it, where requests
+are traced."""
+
 PICTURES = "pictures"
 """Name of the artefact with a picture's pixels and maps."""
 
@@ -71,6 +75,8 @@ class Upload:
     kept_until
         Seconds since 1970 until which it is kept, since a reader has marked it; None
         where it is removed as all others.
+    is_pinned
+        Whether its owner keeps it until he says otherwise.
     """
 
     id: str
@@ -81,6 +87,7 @@ class Upload:
     document: dict[str, Any] = field(repr=False)
     progress: Progress | None = None
     kept_until: float | None = None
+    is_pinned: bool = False
 
     @property
     def date(self) -> datetime:

@@ -99,12 +99,17 @@ def analysis_row(analysis: Upload) -> dict[str, Any]:
         "p_tumor": None if share is None else words.percent(share),
         "share": share,
         "series": 0,
-        "notes": [],
+        "notes": _pin_note(analysis),
+        "pinned": analysis.is_pinned,
         "made": analysis.made,
         "url": url_for("slices.show", analysis_id=analysis.id),
         "picture": url_for("slices.picture", analysis_id=analysis.id),
         "delete": url_for("slices.delete", analysis_id=analysis.id),
     }
+
+
+def _pin_note(upload: Upload) -> list[str]:
+    return ["pinned"] if upload.is_pinned else []
 
 
 def shade_of(document: Mapping[str, Any]) -> str:
@@ -132,7 +137,8 @@ def upload_row(upload: Upload) -> dict[str, Any]:
         "p_tumor": None,
         "share": None,
         "series": len(upload.series),
-        "notes": [],
+        "notes": _pin_note(upload),
+        "pinned": upload.is_pinned,
         "made": upload.made,
         "url": url_for("series.show", scan_id=upload.id),
         "picture": None,
@@ -148,7 +154,7 @@ def upload_row(upload: Upload) -> dict[str, Any]:
         "series.thumbnail", scan_id=upload.id, index=first["index"]
     )
     if len(upload.series) > 1:
-        row["notes"] = [words.counted(len(upload.series), "series", "series")]
+        row["notes"].append(words.counted(len(upload.series), "series", "series"))
     finding = first["finding"]
     if finding is not None:
         row["decision"] = shade_of(finding)

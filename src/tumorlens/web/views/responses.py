@@ -48,6 +48,7 @@ _SERVER_FAULTS = {
 STATUS_SCHEMA = "tumorlens-scan-status/1"
 
 _YES_OR_NO = {"yes": True, "no": False}
+_TRUE_OR_FALSE = {"true": True, "false": False}
 
 
 def upload_status(results: Sequence[Upload | Failure]) -> int:
@@ -103,24 +104,30 @@ def listed_page(kind: Kind) -> tuple[list[Upload], str | None]:
     -------
     list of Upload
         Those of who is logged in, the newest first: ``limit`` of them, and only what
-        comes ``after`` an id.
+        comes ``after`` an id, or is ``pinned``.
     str or None
         Address of the next page; None where there is none.
 
     Raises
     ------
     SettingError
-        Where the limit is no number from 1 to `MOST_LISTED` (400).
+        Where the limit is no number from 1 to `MOST_LISTED`, or ``pinned`` neither true
+        nor false (400).
     MissingFileError
         Where what the page begins after is not there any more (404).
     MethodNotAllowed
         Where there is no log-in (405).
     """
     length, after = _page_length(), request.args.get("after")
-    uploads, last = app_state().store.page(listed_owner(), kind, after, length)
+    told = request.args.get("pinned", "false")
+    if told not in _TRUE_OR_FALSE:
+        raise SettingError(f"'pinned' is {told[:40]!r}.", "Give true or false.")
+    pinned = _TRUE_OR_FALSE[told]
+    uploads, last = app_state().store.page(listed_owner(), kind, after, length, pinned)
     if last is None:
         return uploads, None
-    return uploads, url_for(str(request.endpoint), limit=length, after=last)
+    more: dict[str, Any] = {"pinned": told} if pinned else {}
+    return uploads, url_for(str(request.endpoint), limit=length, after=last, **more)
 
 
 def _page_length() -> int:
@@ -188,6 +195,23 @@ def mark_result(upload: Upload, index: int | None = None) -> dict[str, Any]:
     app_state().store.mark(upload, feedback, index)
     app_state().metrics.feedback.labels("yes" if correct else "no").inc()
     return feedback.to_json()
+
+
+def pin_result(upload: Upload) -> None:
+    """Keep a result until it is unpinned, as the request asks.
+
+    Raises
+    ------
+    MissingFileError
+        It was removed meanwhile (404).
+    NotReadyError
+        It is still being judged (409).
+    QuotaError
+        Its owner has pinned as many results as he may (429).
+    StoreFullError
+        Pinned results take all the room that they may (507).
+    """
+    app_state().store.pin(upload, app_state().settings.pinned_results)
 
 
 def png_response(data: bytes) -> Response:
@@ -391,6 +415,7 @@ def status_to_json(upload: Upload) -> dict[str, Any]:
         "file": upload.document["label"],
         "state": upload.state.value,
         "made": upload.date.isoformat(timespec="seconds"),
+        "pinned": upload.is_pinned,
         "progress": {
             "done": 0 if progress is None else progress.done,
             "total": 0 if progress is None else progress.total,

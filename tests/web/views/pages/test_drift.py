@@ -44,9 +44,14 @@ def test_what_is_judged_is_counted_once_an_upload(
     watched: Flask, lesion_png: bytes
 ) -> None:
     client = watched.test_client()
-    names = [(f"{PLANTED}-{number}.png", lesion_png) for number in range(4)]
-    for _ in range(4):
-        client.post("/api/v1/predictions", **form(*names))
+    for upload in range(4):
+        # What was sent before is no new observation.
+        files = [
+            (f"{PLANTED}-{number}.png", lesion_png + bytes(4 * upload + number))
+            for number in range(4)
+        ]
+        for _ in range(2):
+            client.post("/api/v1/predictions", **form(*files))
     client.post("/api/v1/predictions", **form(("text.png", b"no picture")))
     client.post("/examples/glioma")
     judged(client, *dicom(EchoTime=100, RepetitionTime=4000, ScanningSequence="SE"))

@@ -32,6 +32,7 @@ from tumorlens.web.views.responses import (
     judged_study,
     listed_page,
     mark_result,
+    pin_result,
     series_report_pdf,
     status_to_json,
     study_nifti,
@@ -72,8 +73,8 @@ def create() -> tuple[Response, int, dict[str, str]]:
 def list_all() -> Response:
     """List the scans of who is logged in, the newest first, page by page.
 
-    Answers 200; 400 for a ``limit`` that is none, 404 for an ``after`` that is not
-    there any more, 405 without a log-in.
+    Answers 200; 400 for a ``limit`` or ``pinned`` that is none, 404 for an ``after``
+    that is not there any more, 405 without a log-in.
     """
     uploads, following = listed_page(Kind.SCAN)
     return jsonify(scans=[_to_json(item) for item in uploads], next=following)
@@ -143,6 +144,23 @@ def delete(scan_id: str) -> tuple[str, int]:
     Its files go, and so do the predictions of its single pictures.
     """
     app_state().store.delete(scan_id, api_owner(), Kind.SCAN)
+    return "", 204
+
+
+@blueprint.put("/<scan_id>/pin")
+def pin(scan_id: str) -> tuple[str, int]:
+    """Keep a scan until it is unpinned, and the predictions of its single pictures.
+
+    Answers 204, 404, 409 while it is judged, 429 for too many, or 507.
+    """
+    pin_result(_get(scan_id))
+    return "", 204
+
+
+@blueprint.delete("/<scan_id>/pin")
+def unpin(scan_id: str) -> tuple[str, int]:
+    """Let a scan go by its age again: 204, or 404."""
+    app_state().store.unpin(_get(scan_id))
     return "", 204
 
 

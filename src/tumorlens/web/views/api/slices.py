@@ -21,6 +21,7 @@ from tumorlens.web.views.responses import (
     listed_page,
     mark_result,
     overlay_kind,
+    pin_result,
     png_response,
     slice_report_pdf,
     upload_status,
@@ -84,8 +85,8 @@ def _result(kept: str | dict[str, str], owner: str) -> Upload | Failure:
 def list_all() -> Response:
     """List predictions of who is logged in, the newest first, page by page.
 
-    Answers 200; 400 for a ``limit`` that is none, 404 for an ``after`` that is not
-    there any more, 405 without a log-in.
+    Answers 200; 400 for a ``limit`` or ``pinned`` that is none, 404 for an ``after``
+    that is not there any more, 405 without a log-in.
     """
     uploads, following = listed_page(Kind.PICTURE)
     return jsonify(predictions=[_to_json(item) for item in uploads], next=following)
@@ -117,6 +118,20 @@ def mark(analysis_id: str) -> Response:
 def unmark(analysis_id: str) -> tuple[str, int]:
     """Take back what was said of a prediction: 204, or 404."""
     app_state().store.mark(_analysis(analysis_id), None)
+    return "", 204
+
+
+@blueprint.put("/<analysis_id>/pin")
+def pin(analysis_id: str) -> tuple[str, int]:
+    """Keep a prediction until it is unpinned: 204, 404, 429 for too many, or 507."""
+    pin_result(_analysis(analysis_id))
+    return "", 204
+
+
+@blueprint.delete("/<analysis_id>/pin")
+def unpin(analysis_id: str) -> tuple[str, int]:
+    """Let a prediction go by its age again: 204, or 404."""
+    app_state().store.unpin(_analysis(analysis_id))
     return "", 204
 
 
@@ -167,4 +182,5 @@ def _to_json(analysis: Upload) -> dict[str, Any]:
         "report": link("report"),
     }
     document = {FEEDBACK: None, **analysis.document}
-    return {**document, "id": analysis.id, "links": links}
+    facts = {"id": analysis.id, "pinned": analysis.is_pinned, "links": links}
+    return {**document, **facts}

@@ -27,7 +27,12 @@ from tumorlens.taxonomy import Verdict, info_of
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import wants_json
 from tumorlens.web.intake import queue_study, receive_study
-from tumorlens.web.security import NOBODY, ensure_session_id, session_id
+from tumorlens.web.security import (
+    NOBODY,
+    ensure_session_id,
+    keep_session,
+    session_id,
+)
 from tumorlens.web.uploads.upload import Kind, Upload
 from tumorlens.web.views import presentation
 from tumorlens.web.views.examples import example_of
@@ -45,6 +50,7 @@ from tumorlens.web.views.responses import (
     judged_study,
     mark_result,
     marked_classes,
+    pin_result,
     png_response,
     series_report_pdf,
     status_to_json,
@@ -212,6 +218,21 @@ def unmark(scan_id: str, index: int) -> AnyResponse:
     judged_series(upload, index)
     app_state().store.mark(upload, None, index)
     return redirect(url_for("series.show", scan_id=scan_id, series=index + 1), 303)
+
+
+@blueprint.post("/<scan_id>/pin")
+def pin(scan_id: str) -> AnyResponse:
+    """Keep an upload until it is unpinned: 303 to its page, 404, 409, 429 or 507."""
+    pin_result(_get(scan_id))
+    keep_session()
+    return redirect(url_for("series.show", scan_id=scan_id), 303)
+
+
+@blueprint.post("/<scan_id>/pin/delete")
+def unpin(scan_id: str) -> AnyResponse:
+    """Let an upload go by its age again: 303 to the start page, or 404."""
+    app_state().store.unpin(_get(scan_id))
+    return redirect(url_for("home.show"), 303)
 
 
 @blueprint.post("/<scan_id>/delete")

@@ -34,7 +34,12 @@ from tumorlens.taxonomy import info_of
 from tumorlens.web.app_state import app_state
 from tumorlens.web.errors import error_response, wants_json
 from tumorlens.web.intake import PIXEL_ASPECT, judge_pictures, judge_slice
-from tumorlens.web.security import NOBODY, ensure_session_id, session_id
+from tumorlens.web.security import (
+    NOBODY,
+    ensure_session_id,
+    keep_session,
+    session_id,
+)
 from tumorlens.web.uploads.upload import Upload
 from tumorlens.web.views.examples import example_of
 from tumorlens.web.views.presentation import (
@@ -52,6 +57,7 @@ from tumorlens.web.views.responses import (
     mark_result,
     marked_classes,
     overlay_kind,
+    pin_result,
     png_response,
     slice_report_pdf,
     upload_status,
@@ -168,6 +174,22 @@ def unmark(analysis_id: str) -> AnyResponse:
     analysis = app_state().store.get(analysis_id, session_id() or NOBODY)
     app_state().store.mark(analysis, None)
     return redirect(url_for("slices.show", analysis_id=analysis_id), 303)
+
+
+@blueprint.post("/<analysis_id>/pin")
+def pin(analysis_id: str) -> AnyResponse:
+    """Keep a result until it is unpinned: 303 to its page, 404, 429 or 507."""
+    pin_result(app_state().store.get(analysis_id, session_id() or NOBODY))
+    keep_session()
+    return redirect(url_for("slices.show", analysis_id=analysis_id), 303)
+
+
+@blueprint.post("/<analysis_id>/pin/delete")
+def unpin(analysis_id: str) -> AnyResponse:
+    """Let a result go by its age again: 303 to the start page, or 404."""
+    store = app_state().store
+    store.unpin(store.get(analysis_id, session_id() or NOBODY))
+    return redirect(url_for("home.show"), 303)
 
 
 @blueprint.get("/<analysis_id>/judged.png")
