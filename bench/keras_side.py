@@ -47,7 +47,7 @@ def load_network(model: Path) -> keras.Model:
 
 def predict_and_explain(model: Path) -> Callable[[Path], object]:
     """Return ``model.predict``, then Grad-CAM by autodiff, file to full-size maps."""
-    from tumorlens.training.gradcam import grad_cam
+    from tumorlens.training.export import grad_cam
     from tumorlens.training.networks.registry import find_network
 
     bundle = load_bundle(model)

@@ -28,7 +28,7 @@ from typing import Any
 
 from beside_table import beside_table
 
-from tumorlens.evaluation.performance.figures import ONE_KIND
+from tumorlens.evaluation.performance import ONE_KIND
 from tumorlens.inference.bundle.bundle import (
     DEFAULT_BUNDLE,
     LICENCE_FILE,

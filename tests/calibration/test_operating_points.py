@@ -15,8 +15,7 @@ from tumorlens.calibration.operating_points import (
     measured_shares,
     slice_groups,
 )
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import sequence_word
+from tumorlens.data.manifest import Record, sequence_word
 from tumorlens.errors import TrainingError
 from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import Lesion, TumorClass

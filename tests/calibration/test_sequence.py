@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tumorlens.calibration.probabilities import fit_sequence_head
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import LEARNED_SEQUENCES
+from tumorlens.data.manifest import LEARNED_SEQUENCES, Record
 from tumorlens.imaging.study import MRSequence
 from tumorlens.taxonomy import TumorClass
 from tumorlens.training.held_out import HeldOut

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.samples.archive_server import Archive, serve
-from tumorlens.data.download import Remote, download, fetch_json
+from tumorlens.data.public import Remote, download, fetch_json
 from tumorlens.errors import DatasetError, OutputError
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tests.samples.heads import TINY, draw_people, draw_two_folds
-from tumorlens.experiments.lineage import Parent
+from tumorlens.evaluation.leakage import Parent
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import load_bundle

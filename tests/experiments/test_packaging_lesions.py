@@ -10,8 +10,8 @@ import pytest
 
 from tests.samples.heads import TINY, draw_two_folds
 from tumorlens.data.manifest import Record
+from tumorlens.evaluation.by_sequence import sequence_figures
 from tumorlens.evaluation.explanations import measure_faithfulness
-from tumorlens.evaluation.performance.by_sequence import sequence_figures
 from tumorlens.evaluation.scored_slices import MeasuredBundle, score_records
 from tumorlens.experiments.packaging import TrainingData, make_bundle
 from tumorlens.imaging.study import MRSequence

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.samples.dicom_studies import wait_for
 from tests.samples.orthanc import PASSWORD, USER, Orthanc, free_port
-from tumorlens.pacs.dicomweb import access
+from tumorlens.pacs.dicomweb import client
 from tumorlens.pacs.node.peers import Peer
 
 
@@ -26,7 +26,7 @@ class Command:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tumorlens", *self._arguments],
-                env={**os.environ, access.USER: USER, access.PASSWORD: PASSWORD},
+                env={**os.environ, client.USER: USER, client.PASSWORD: PASSWORD},
                 stdout=log,
                 stderr=log,
             )

@@ -9,8 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tumorlens.pacs.dicomweb.access import open_session
-from tumorlens.pacs.dicomweb.client import Archive
+from tumorlens.pacs.dicomweb.client import Archive, open_session
 
 JSON = "application/dicom+json"
 

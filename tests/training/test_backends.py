@@ -18,7 +18,7 @@ import numpy as np
 from tumorlens.training.batches import Batch
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.fit import averaged_weights, compile_model, train_step
-from tumorlens.training.gradcam import grad_cam
+from tumorlens.training.export import grad_cam
 from tumorlens.training.networks.registry import find_network
 
 network = find_network("evidence-net-sequences")

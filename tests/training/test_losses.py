@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tumorlens.taxonomy import TumorClass
+from tumorlens.training.batches import cell_targets
 from tumorlens.training.losses import PEAK, CandidateLoss, EvidenceLoss
-from tumorlens.training.targets import cell_targets
 
 GRID = 16
 

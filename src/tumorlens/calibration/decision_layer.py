@@ -24,8 +24,7 @@ from tumorlens.calibration.probabilities import (
     fit_sequence_bias,
     fit_sequence_head,
 )
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import sequence_word
+from tumorlens.data.manifest import Record, sequence_word
 from tumorlens.inference.bundle.bundle import Bundle
 from tumorlens.inference.bundle.facts import (
     Calibration,

@@ -15,8 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import sequence_word
+from tumorlens.data.manifest import Record, sequence_word
 from tumorlens.data.sources import LABELLED_BY_CASE
 from tumorlens.errors import TrainingError
 from tumorlens.inference.bundle.facts import (

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 
-from tumorlens.data.sequences import LEARNED_SEQUENCES
+from tumorlens.data.manifest import LEARNED_SEQUENCES
 from tumorlens.inference.bundle.facts import (
     Calibration,
     CellCalibration,

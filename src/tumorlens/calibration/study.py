@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from tumorlens.calibration.decision_layer import DecisionLayer
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import LEARNED_SEQUENCES
+from tumorlens.data.manifest import LEARNED_SEQUENCES, Record
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.facts import Rate, SequenceSum, StudyModel
 from tumorlens.inference.series.decision import log_odds

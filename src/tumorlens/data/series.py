@@ -19,8 +19,13 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record, class_hint, dicom_patient
-from tumorlens.data.sequences import parse_sequence, sequence_word
+from tumorlens.data.manifest import (
+    Record,
+    class_hint,
+    dicom_patient,
+    parse_sequence,
+    sequence_word,
+)
 from tumorlens.data.skull_stripping import strip_picture
 from tumorlens.data.sources import set_rows
 from tumorlens.errors import DatasetError, MissingFileError, OutputError

@@ -14,8 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from tumorlens.data.duplicates import NEAR_DUPLICATE, copies, groups, take_fingerprints
-from tumorlens.data.manifest import EITHER, LIKENESS, Record, read_manifest
-from tumorlens.data.sequences import parse_sequence
+from tumorlens.data.manifest import (
+    EITHER,
+    LIKENESS,
+    Record,
+    parse_sequence,
+    read_manifest,
+)
 from tumorlens.errors import DatasetError, MissingFileError
 from tumorlens.imaging.study import MRSequence, Plane
 from tumorlens.taxonomy import Lesion, TumorClass, parse_class

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.calibration.clinical import ClinicalData, cross_fit
-from tumorlens.evaluation.performance.figures import brier_draws, calibration_draws
+from tumorlens.evaluation.performance import brier_draws, calibration_draws
 from tumorlens.evaluation.scored_slices import Judgements, averaged
 from tumorlens.inference.slice.decision import is_cleared
 from tumorlens.statistics import Draws, Resampling, Statistic, auroc, figure

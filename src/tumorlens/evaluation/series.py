@@ -30,8 +30,7 @@ from tumorlens.calibration.series import (
     cross_fitted,
     fit_rule,
 )
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import sequence_word
+from tumorlens.data.manifest import Record, sequence_word
 from tumorlens.errors import DatasetError, InputError, SettingError, TrainingError
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import FACTS_FILE, Bundle

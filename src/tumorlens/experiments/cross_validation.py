@@ -21,14 +21,18 @@ from tumorlens.calibration.operating_points import check_both_kinds
 from tumorlens.data.manifest import Record
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import TrainingError
-from tumorlens.evaluation.leakage import check_held_out, pool_leakage
+from tumorlens.evaluation.leakage import (
+    Parent,
+    check_held_out,
+    parent_of_folds,
+    pool_leakage,
+    shaped_before,
+)
 from tumorlens.evaluation.scored_slices import (
     MeasuredBundle,
     ScoredSlices,
     score_records,
 )
-from tumorlens.experiments.cost import earlier_seconds, note_cost, seconds_side_by_side
-from tumorlens.experiments.lineage import Parent, parent_of_folds, shaped_before
 from tumorlens.experiments.packaging import (
     TrainingData,
     classes_to_calibrate,
@@ -54,7 +58,13 @@ from tumorlens.training.fit import (
 )
 from tumorlens.training.held_out import HeldOut
 from tumorlens.training.networks.registry import network_of
-from tumorlens.training.plan import expected_cost, steps_for
+from tumorlens.training.plan import (
+    earlier_seconds,
+    expected_cost,
+    note_cost,
+    seconds_side_by_side,
+    steps_for,
+)
 from tumorlens.training.weights import (
     average_networks,
     count_normalisation,

@@ -14,28 +14,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import (
-    Record,
-    class_names,
-    manifest_digest,
-    read_manifest,
-)
+from tumorlens.data.manifest import Record, class_names, manifest_digest, read_manifest
 from tumorlens.data.ood_pictures import CT_FLAG
 from tumorlens.errors import BundleError, DatasetError, OutputError
 from tumorlens.evaluation.corruption import measure_corruption
 from tumorlens.evaluation.explanations import measure_faithfulness
 from tumorlens.evaluation.leakage import check_held_out
 from tumorlens.evaluation.ood import measure_ood
-from tumorlens.evaluation.performance.comparison import SWAPS, compare
-from tumorlens.evaluation.performance.figures import (
+from tumorlens.evaluation.performance import (
+    NO_RULES,
     PARTS,
+    SWAPS,
+    compare,
     curve_figures,
+    measure_rules,
     operating_costs,
     set_figures,
     source_kinds,
     subgroup_figures,
 )
-from tumorlens.evaluation.performance.rules import NO_RULES, measure_rules
 from tumorlens.evaluation.scored_slices import (
     MeasuredBundle,
     Predict,

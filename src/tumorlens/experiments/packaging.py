@@ -34,8 +34,7 @@ from tumorlens.data.ood_pictures import (
     tomograms,
 )
 from tumorlens.errors import TrainingError
-from tumorlens.evaluation.leakage import FINGERPRINTS, PARENTS
-from tumorlens.experiments.lineage import Parent, shaped_before
+from tumorlens.evaluation.leakage import FINGERPRINTS, PARENTS, Parent, shaped_before
 from tumorlens.imaging.geometry import Volume
 from tumorlens.imaging.preprocess.slice import Preprocessing, brain_share, prepare_batch
 from tumorlens.imaging.preprocess.volume import prepare_volume

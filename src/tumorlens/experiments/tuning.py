@@ -36,8 +36,8 @@ from sqlalchemy import URL
 
 from tumorlens.data.manifest import manifest_digest, read_manifest
 from tumorlens.errors import DivergedError, OutputError, SettingError, TrainingError
+from tumorlens.evaluation.leakage import Parent
 from tumorlens.experiments.evaluation import write_report
-from tumorlens.experiments.lineage import Parent
 from tumorlens.experiments.packaging import TrainingData
 from tumorlens.experiments.run import load_data
 from tumorlens.report.page import render_evaluation

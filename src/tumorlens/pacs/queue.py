@@ -10,6 +10,8 @@ named by its own. It is in the stage to judge until it is judged, then in that t
 until its results have arrived, and over then or when it is given up. Its document says
 which associations bring images of it, before the first of them is kept: one that did
 not end normally, or that died with the node, leaves the series unfinished.
+
+The queue that TumorLens 0.1.0 left in a node's folder is read once, and kept on.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ import json
 import logging
 import math
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import astuple, dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -33,7 +37,6 @@ from tumorlens.jobs import artifacts as artifact_store
 from tumorlens.jobs.database import OVER, Artifact, Job, JobState
 from tumorlens.jobs.queue import JobQueue, RetryPolicy
 from tumorlens.jobs.store import DATABASE, JobStore, sqlite_url
-from tumorlens.pacs.queue_0_1 import read_older, remove_older
 from tumorlens.report.dicom.finding import SentResult
 
 logger = logging.getLogger(__name__)
@@ -945,3 +948,99 @@ def _artifacts_of(
         .join(Job, Job.id == Artifact.job)
         .where(Job.kind == KIND, Artifact.role == role, *conditions)
     ).all()
+
+
+_DATABASE = "queue.sqlite"
+
+
+@dataclass(frozen=True)
+class OlderSeries:
+    """One series as the older queue knew it.
+
+    Parameters
+    ----------
+    uid, state, changed, attempts, due
+        Values as they stood in its table.
+    images
+        File of each image by its UID; None where it was removed or never came.
+    results
+        File of each result that was to be sent, by its place.
+    reports
+        Study, series and instance of each report that was sent.
+    """
+
+    uid: str
+    state: str
+    changed: float
+    attempts: int
+    due: float
+    images: dict[str, Path | None]
+    results: dict[str, Path | None]
+    reports: list[tuple[str, str, str]]
+
+
+def read_older(folder: Path) -> list[OlderSeries] | None:
+    """Read an older queue, oldest series first; None where there is none.
+
+    Raises
+    ------
+    OutputError
+        It cannot be read, or an older node still uses it.
+    """
+    path = folder / _DATABASE
+    if not path.exists():
+        return None
+    try:
+        with closing(sqlite3.connect(path, timeout=1.0)) as database:
+            # As the older node did: one of both is refused.
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            rows = database.execute(
+                "SELECT uid, state, changed, attempts, due FROM series "
+                "ORDER BY changed, rowid"
+            ).fetchall()
+            return [_series(database, folder, *row) for row in rows]
+    except sqlite3.Error as error:
+        raise OutputError(
+            f"The older queue in {folder} cannot be taken over: {error}.",
+            "Stop the older TumorLens that uses it; one process at a time.",
+        ) from error
+
+
+def remove_older(folder: Path) -> None:
+    """Remove an older queue and its files."""
+    for file in folder.glob("*.dcm"):
+        file.unlink()
+    # The database last: without it nobody would look for the files again.
+    for end in ("-wal", "-shm", ""):
+        (folder / f"{_DATABASE}{end}").unlink(missing_ok=True)
+
+
+def _series(
+    database: sqlite3.Connection,
+    folder: Path,
+    uid: str,
+    state: str,
+    changed: float,
+    attempts: int,
+    due: float,
+) -> OlderSeries:
+    images = database.execute(
+        "SELECT uid, file FROM images WHERE series = ? ORDER BY rowid", (uid,)
+    )
+    results = database.execute(
+        "SELECT file FROM results WHERE series = ? ORDER BY rowid", (uid,)
+    )
+    reports = database.execute(
+        "SELECT study, series, instance FROM reports WHERE of = ? ORDER BY rowid",
+        (uid,),
+    )
+    return OlderSeries(
+        uid,
+        state,
+        changed,
+        attempts,
+        due,
+        {image: folder / file if file else None for image, file in images},
+        {str(place): folder / file for place, (file,) in enumerate(results)},
+        reports.fetchall(),
+    )

@@ -8,7 +8,7 @@ table, which agree. CLAIM 2024 and TRIPOD+AI: see
 our own words. An item is answered by figures of the validation, by the protocol, or by
 what its authors stated in it; else it is said to be not known, for people to fill in.
 
-Tested in `tests/scale/validation/test_study.py`.
+Tested in `tests/scale/test_validation.py`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from tumorlens.report.study.pdf import WIDTH, render_pages
 from tumorlens.taxonomy import CLASSES, TumorClass, Verdict
 
 Result = Mapping[str, Any]
-"""What `tumorlens.scale.validation.study.merge_sites` made."""
+"""What `tumorlens.scale.validation.merge_sites` made."""
 
 CORRECTIONS = {
     "holm": "Holm's correction (1979)",
@@ -491,7 +491,7 @@ def checklist_sections(result: Result) -> list[Section]:
     Parameters
     ----------
     result
-        Result of `tumorlens.scale.validation.study.merge_sites`.
+        Result of `tumorlens.scale.validation.merge_sites`.
     """
     known = _facts(result)
     claim = [(item.number, item.topic) for item in CLAIM_2024]

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.data.labelled_slices import read_one_slice
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import sequence_word
+from tumorlens.data.manifest import Record, sequence_word
 from tumorlens.data.skull_stripping import (
     STORED_SIZE,
     brain_mask,
@@ -32,7 +31,7 @@ from tumorlens.taxonomy import (
     TumorClass,
     is_no_lesion,
 )
-from tumorlens.training.augment.contrast import t2_of_flair
+from tumorlens.training.augment.slice import t2_of_flair
 
 PAIRED_SOURCE = 3.0
 """Factor for slices of paired sources; see `sampling_weights`."""

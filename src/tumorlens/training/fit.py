@@ -2,14 +2,17 @@
 
 Read it top to bottom: build, compile, then for each step one batch; after each epoch
 validate the averaged weights, log (CSV, JSON lines, TensorBoard), and write a
-checkpoint; at the end count normalisation anew, and draw the curves.
+checkpoint; at the end count normalisation anew, and draw the curves. A checkpoint is
+one file that holds everything that a run needs to go on after it was killed.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import os
 import time
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -26,7 +29,6 @@ from tensorboardX import SummaryWriter
 from tumorlens.errors import DivergedError, TrainingError
 from tumorlens.taxonomy import CLASSES, FINDINGS, Finding, clear_places, is_tumor
 from tumorlens.training.batches import Batch, BatchStream
-from tumorlens.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, sampling_weights
 from tumorlens.training.held_out import infer
@@ -600,3 +602,79 @@ def _line(row: dict[str, Any], config: TrainingConfig, seconds_left: float) -> s
         words.append(f"validation accuracy {row['accuracy']:.4f}")
         words.append(f"tumour recall {row['tumor_recall']:.4f}")
     return "  ".join([*words, f"{duration(seconds_left)} left"])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Progress of a run.
+
+    Parameters
+    ----------
+    step
+        Steps done.
+    history
+        One row for each epoch done.
+    """
+
+    step: int
+    history: list[dict[str, Any]]
+
+
+def save_checkpoint(path: Path, model: keras.Model, progress: Progress) -> None:
+    """Write weights, optimizer state and progress; whole or not at all.
+
+    Parameters
+    ----------
+    path
+        File to write; replaced in one step, so that a kill leaves the old one.
+    model
+        Compiled.
+    progress
+        Stored beside the weights.
+    """
+    arrays = {
+        f"model/{row}": keras.ops.convert_to_numpy(variable.value)
+        for row, variable in enumerate(model.variables)
+    }
+    arrays |= {
+        f"optimizer/{row}": keras.ops.convert_to_numpy(variable.value)
+        for row, variable in enumerate(model.optimizer.variables)
+    }
+    facts = json.dumps({"step": progress.step, "history": progress.history})
+    arrays["progress"] = np.frombuffer(facts.encode(), np.uint8)
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def load_checkpoint(path: Path, model: keras.Model) -> Progress:
+    """Bring a compiled model back to where `save_checkpoint` left it.
+
+    Raises
+    ------
+    TrainingError
+        The file is damaged, or of another network.
+    """
+    model.optimizer.build(model.trainable_variables)
+    try:
+        # Opened here: numpy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            targets = {f"model/{row}": item for row, item in enumerate(model.variables)}
+            targets |= {
+                f"optimizer/{row}": item
+                for row, item in enumerate(model.optimizer.variables)
+            }
+            if set(targets) | {"progress"} != set(stored.files):
+                raise ValueError("it is of another network or optimizer")
+            facts = json.loads(stored["progress"].tobytes())
+            for name, variable in targets.items():
+                variable.assign(stored[name])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise TrainingError(
+            f"The checkpoint {path} cannot be used: {error}.",
+            "Delete it and start the run again without --resume.",
+        ) from error
+    return Progress(int(facts["step"]), list(facts["history"]))

@@ -27,7 +27,7 @@ class EvidenceLoss(keras.losses.Loss):
     holds of it is to be all of it. The second term is the negative logarithm of that
     share.
 
-    The targets are those of `tumorlens.training.targets`: one-hot, or all 0 in a cell
+    The targets are those of `tumorlens.training.batches`: one-hot, or all 0 in a cell
     that is ignored; given with weights that sum to the number of cells, so that both
     terms are means over slices.
 

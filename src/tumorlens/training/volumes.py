@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import LEARNED_SEQUENCES
+from tumorlens.data.manifest import LEARNED_SEQUENCES, Record
 from tumorlens.errors import DatasetError, InputError
 from tumorlens.imaging.geometry import Volume
 from tumorlens.imaging.preprocess.slice import Preprocessing
@@ -25,9 +24,8 @@ from tumorlens.imaging.read import read_study
 from tumorlens.imaging.study import Series
 from tumorlens.taxonomy import CLASSES, TumorClass
 from tumorlens.training.augment.volume import augment_volume
-from tumorlens.training.batches import Batch, BatchStream
+from tumorlens.training.batches import Batch, BatchStream, CellTargets, targets_of
 from tumorlens.training.dataset import Sample
-from tumorlens.training.targets import CellTargets, targets_of
 
 _SAME_PLACE_MM = 0.5
 """Largest distance of an outline's grid from its volume's, in mm."""

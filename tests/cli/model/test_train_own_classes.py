@@ -18,7 +18,7 @@ from tests.cli.model.test_train import SMALL, invoke
 from tests.samples.heads import TINY, draw_person
 from tumorlens.data.manifest import read_manifest, write_manifest
 from tumorlens.errors import SettingError, TrainingError
-from tumorlens.experiments.lineage import Parent
+from tumorlens.evaluation.leakage import Parent
 from tumorlens.experiments.packaging import inherited_from
 from tumorlens.inference.bundle.bundle import load_bundle, read_document
 from tumorlens.training.batches import augmented

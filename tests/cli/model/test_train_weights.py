@@ -19,8 +19,7 @@ from tests.conftest import LESIONS
 from tests.samples.heads import draw_person
 from tumorlens.cli.model.train import network_of_weights
 from tumorlens.data.manifest import read_manifest
-from tumorlens.evaluation.leakage import check_held_out
-from tumorlens.experiments.lineage import Parent
+from tumorlens.evaluation.leakage import Parent, check_held_out
 from tumorlens.inference.bundle.bundle import (
     DEFAULT_BUNDLE,
     WEIGHTS_FILE,

@@ -8,8 +8,8 @@ import sys
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
-from tests.scale.validation.test_signature import write_key
-from tests.scale.validation.test_study import PROTOCOL
+from tests.scale.test_signature import write_key
+from tests.scale.test_validation import PROTOCOL
 from tumorlens.cli.main import main
 
 

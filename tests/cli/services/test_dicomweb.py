@@ -18,9 +18,9 @@ from tests.samples.orthanc import PASSWORD, USER, Orthanc, free_port
 from tests.samples.scripted_peers import Answer, archive_of, listed
 from tests.samples.tls import tls_in_front_of
 from tumorlens.cli.main import main
-from tumorlens.pacs.dicomweb.access import PASSWORD as PASSWORD_NAME
-from tumorlens.pacs.dicomweb.access import TOKEN as TOKEN_NAME
-from tumorlens.pacs.dicomweb.access import USER as USER_NAME
+from tumorlens.pacs.dicomweb.client import PASSWORD as PASSWORD_NAME
+from tumorlens.pacs.dicomweb.client import TOKEN as TOKEN_NAME
+from tumorlens.pacs.dicomweb.client import USER as USER_NAME
 
 Run = Callable[..., int]
 BRAINIX = Path(os.environ.get("TUMORLENS_DATA", "../shared/data"), "dicom/brainix/T1")

@@ -167,7 +167,7 @@ def test_the_address_is_one_that_a_browser_takes(host: str, url: str) -> None:
 
 _ALLOCATING = """
 import ctypes, threading
-from tumorlens.cli._shared.heaps import share_heaps
+from tumorlens.cli._shared import share_heaps
 share_heaps()
 libc = ctypes.CDLL(None)
 barrier = threading.Barrier(17)
@@ -196,7 +196,7 @@ def test_threads_share_two_heaps() -> None:
 
 _LARGE = """
 import ctypes
-from tumorlens.cli._shared.heaps import share_heaps
+from tumorlens.cli._shared import share_heaps
 share_heaps()
 del [bytearray(2**20) for _ in range(8)][:]
 kept = [bytearray(2**20) for _ in range(8)]

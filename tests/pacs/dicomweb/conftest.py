@@ -11,16 +11,14 @@ import pytest
 from tests.samples.orthanc import PASSWORD, USER, Orthanc
 from tumorlens.inference.series.classifier import load_series_classifier
 from tumorlens.pacs.analysis import analysis_with
-from tumorlens.pacs.dicomweb import access
-from tumorlens.pacs.dicomweb.access import open_session
-from tumorlens.pacs.dicomweb.client import Archive
-from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
-from tumorlens.pacs.dicomweb.poller import delivery_to
+from tumorlens.pacs.dicomweb import client
+from tumorlens.pacs.dicomweb.client import Archive, open_session
+from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue, delivery_to
 from tumorlens.pacs.worker import SeriesWorker
 
 
 def connect(orthanc: Orthanc, password: str = PASSWORD) -> Archive:
-    environment = {access.USER: USER, access.PASSWORD: password}
+    environment = {client.USER: USER, client.PASSWORD: password}
     return Archive(orthanc.url, open_session(environment))
 
 

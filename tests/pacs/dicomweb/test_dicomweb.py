@@ -23,17 +23,17 @@ from tumorlens.errors import (
     SettingError,
     TooLargeError,
 )
-from tumorlens.pacs.dicomweb import access
-from tumorlens.pacs.dicomweb.access import (
+from tumorlens.pacs.dicomweb import client
+from tumorlens.pacs.dicomweb.client import (
     PASSWORD,
     TOKEN,
     TOKEN_FILE,
     USER,
+    SeriesEntry,
     check_url,
     open_session,
+    single_file,
 )
-from tumorlens.pacs.dicomweb.client import SeriesEntry
-from tumorlens.pacs.dicomweb.responses import single_file
 
 ENTRY = SeriesEntry("1.2", "1.2.3", "MR", 1, 3)
 
@@ -68,7 +68,7 @@ def test_an_odd_answer_is_an_error_of_ours(
 
 
 def test_an_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr(client, "MAX_FILE_BYTES", 2**20)
     bomb = gzip.compress(bytes(2**25))
     packed = Answer(bomb, headers={"Content-Encoding": "gzip"})
     for answer in (Answer(b" " * 2**21), packed):

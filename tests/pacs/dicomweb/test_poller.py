@@ -19,8 +19,12 @@ from tests.samples.scripted_peers import Answer, archive_of, listed
 from tumorlens.errors import ArchiveAccessError, ArchiveDownError, ArchiveError
 from tumorlens.pacs.dicomweb import client as dicomweb
 from tumorlens.pacs.dicomweb.client import Archive
-from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
-from tumorlens.pacs.dicomweb.poller import ATTEMPTS_FOR_ALL, Poller, delivery_to
+from tumorlens.pacs.dicomweb.fetch_queue import (
+    ATTEMPTS_FOR_ALL,
+    FetchQueue,
+    Poller,
+    delivery_to,
+)
 from tumorlens.pacs.node.peers import Peer
 from tumorlens.pacs.node.sender import ordered_studies
 

@@ -19,10 +19,9 @@ from tests.samples.processes import Command
 from tests.samples.ups_server import UpsServer, serve_ups, telling
 from tumorlens.cli.main import main
 from tumorlens.errors import ArchiveAccessError, ArchiveDownError, SettingError
-from tumorlens.pacs.dicomweb import access
-from tumorlens.pacs.dicomweb.access import open_session, worklist_credentials
-from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
-from tumorlens.pacs.dicomweb.poller import Poller
+from tumorlens.pacs.dicomweb import client
+from tumorlens.pacs.dicomweb.client import open_session, worklist_credentials
+from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue, Poller
 from tumorlens.pacs.dicomweb.ups import (
     ASKED,
     GIVEN_UP,
@@ -114,7 +113,7 @@ def test_a_step_is_claimed_judged_and_completed_with_its_results(
         for reference in item.ReferencedSOPSequence
     }
     assert len(named) == 3
-    session = open_session({access.USER: USER, access.PASSWORD: PASSWORD})
+    session = open_session({client.USER: USER, client.PASSWORD: PASSWORD})
     with closing(session):
         for item in outputs:
             assert item.StudyInstanceUID == STUDY
@@ -383,14 +382,14 @@ def test_a_worklist_that_is_down_or_closed_is_said(
 
 
 def test_credentials_go_to_one_server_alone() -> None:
-    archive = {access.USER: "reader", access.PASSWORD: "sesam"}
+    archive = {client.USER: "reader", client.PASSWORD: "sesam"}
     same = worklist_credentials("https://a:1/web", "https://a:1/ups", archive)
-    assert same[access.USER] == "reader"
+    assert same[client.USER] == "reader"
     assert worklist_credentials("https://a:1", "https://b:1", archive) == {}
     assert worklist_credentials("https://a:1", "http://a:1", archive) == {}
     own = {**archive, "TUMORLENS_UPS_TOKEN": "abc"}
     chosen = worklist_credentials("https://a:1", "https://b:1", own)
-    assert (chosen[access.TOKEN], chosen[access.USER]) == ("abc", "")
+    assert (chosen[client.TOKEN], chosen[client.USER]) == ("abc", "")
 
 
 @pytest.mark.parametrize(

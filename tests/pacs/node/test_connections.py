@@ -27,9 +27,8 @@ from tests.samples.orthanc import free_port
 from tests.samples.processes import Command
 from tests.samples.tls import Certificates
 from tumorlens.errors import SettingError
-from tumorlens.pacs.node.connections import _Handler
 from tumorlens.pacs.node.peers import Peer, client_tls, server_tls
-from tumorlens.pacs.node.receiver import Receiver
+from tumorlens.pacs.node.receiver import Receiver, _Handler
 from tumorlens.pacs.node.sender import send_files
 from tumorlens.pacs.queue import SeriesQueue
 from tumorlens.settings import NodeLimits

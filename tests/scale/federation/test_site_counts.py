@@ -10,7 +10,7 @@ import pytest
 
 from tests.samples.scored_slices import made_set
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.performance.figures import curve_figures, set_figures
+from tumorlens.evaluation.performance import curve_figures, set_figures
 from tumorlens.evaluation.scored_slices import ScoredSlices
 from tumorlens.scale.federation.report import write_federated_report
 from tumorlens.scale.federation.site_counts import (

@@ -20,18 +20,16 @@ from typing import IO, TYPE_CHECKING, Protocol, Self
 
 import click
 
-from tumorlens.cli._shared.heaps import share_heaps
-from tumorlens.cli._shared.options import (
-    model_option,
-    operating_point_option,
-    precision_option,
-    threads_option,
-)
-from tumorlens.cli._shared.output_files import (
+from tumorlens.cli._shared import (
     STANDARD_OUTPUT,
     cannot_write,
     check_files,
     make_folder,
+    model_option,
+    operating_point_option,
+    precision_option,
+    share_heaps,
+    threads_option,
     write_bytes,
 )
 from tumorlens.errors import InputError, MissingFileError, UnreadableFileError

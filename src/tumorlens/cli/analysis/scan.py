@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorlens.cli._shared.options import (
+from tumorlens.cli._shared import (
+    STANDARD_OUTPUT,
+    check_files,
     model_option,
     operating_point_option,
     precision_option,
     threads_option,
-)
-from tumorlens.cli._shared.output_files import (
-    STANDARD_OUTPUT,
-    check_files,
     write_bytes,
     write_json,
 )

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import (
+from tumorlens.cli._shared import (
+    STANDARD_OUTPUT,
+    check_files,
+    make_folder,
     model_option,
     operating_point_option,
     precision_option,
     threads_option,
-)
-from tumorlens.cli._shared.output_files import (
-    STANDARD_OUTPUT,
-    check_files,
-    make_folder,
     write_bytes,
     write_json,
 )

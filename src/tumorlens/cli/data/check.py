@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.options import FILE, FOLDER, PATH, readers_option
-from tumorlens.cli._shared.output_files import STANDARD_OUTPUT, check_files, write_json
+from tumorlens.cli._shared import (
+    FILE,
+    FOLDER,
+    PATH,
+    STANDARD_OUTPUT,
+    check_files,
+    readers_option,
+    write_json,
+)
 from tumorlens.report.words import counted
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import (
+from tumorlens.cli._shared import (
     EXISTING_FOLDER,
     FILE,
     FOLDER,
     PATH,
+    check_files,
     readers_option,
 )
-from tumorlens.cli._shared.output_files import check_files
 from tumorlens.cli.data.check import print_skipped
 
 _SERIES_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".zip")
@@ -168,8 +168,7 @@ def slices(
     heads: each slice gets the same label. The first slices and the last, with
     little of the head, are left out.
     """
-    from tumorlens.data.manifest import write_manifest
-    from tumorlens.data.sequences import parse_sequence
+    from tumorlens.data.manifest import parse_sequence, write_manifest
     from tumorlens.data.series import cut_volumes
 
     records = cut_volumes(

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorlens.cli._shared.options import FILE, FOLDER, store_option
-from tumorlens.cli._shared.output_files import (
+from tumorlens.cli._shared import (
+    FILE,
+    FOLDER,
     cannot_write,
     check_files,
     make_folder,
     show_tables,
+    store_option,
     write_json,
 )
 from tumorlens.report.page_parts import Table, figure_text, name_text

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import figures_option, manifest_option
-from tumorlens.cli._shared.output_files import check_files, show_tables, write_json
+from tumorlens.cli._shared import (
+    check_files,
+    figures_option,
+    manifest_option,
+    show_tables,
+    write_json,
+)
 from tumorlens.errors import MissingExtraError
 
 
@@ -38,7 +43,7 @@ def baseline(
     check_files(json_path)
     try:
         from tumorlens.data.split import records_in_folds
-        from tumorlens.evaluation.performance.intensity_baseline import (
+        from tumorlens.evaluation.intensity_baseline import (
             cross_validate_intensity_baseline,
         )
         from tumorlens.report.evaluation.performance import baseline_section

@@ -7,8 +7,14 @@ from typing import Any
 
 import click
 
-from tumorlens.cli._shared.options import EXISTING_FOLDER, FILE, PATH, threads_option
-from tumorlens.cli._shared.output_files import check_files, write_json
+from tumorlens.cli._shared import (
+    EXISTING_FOLDER,
+    FILE,
+    PATH,
+    check_files,
+    threads_option,
+    write_json,
+)
 from tumorlens.errors import MissingExtraError
 
 

@@ -10,8 +10,13 @@ from typing import Any
 
 import click
 
-from tumorlens.cli._shared.options import PATH, figures_option, split_option
-from tumorlens.cli._shared.output_files import check_files, write_json
+from tumorlens.cli._shared import (
+    PATH,
+    check_files,
+    figures_option,
+    split_option,
+    write_json,
+)
 from tumorlens.errors import DatasetError, MissingExtraError
 
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from tumorlens.cli._shared.options import PATH, manifest_option, split_option
-from tumorlens.cli._shared.output_files import (
+from tumorlens.cli._shared import (
+    PATH,
     check_files,
     make_folder,
+    manifest_option,
     show_tables,
+    split_option,
     write_json,
 )
 from tumorlens.errors import MissingExtraError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import FOLDER, calibrate_on_option
+from tumorlens.cli._shared import FOLDER, calibrate_on_option
 from tumorlens.errors import MissingExtraError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import EXISTING_FOLDER, manifest_option
+from tumorlens.cli._shared import EXISTING_FOLDER, manifest_option
 from tumorlens.errors import MissingExtraError
 
 

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import FOLDER, figures_option, manifest_option
-from tumorlens.cli._shared.output_files import check_files, show_tables, write_json
+from tumorlens.cli._shared import (
+    FOLDER,
+    check_files,
+    figures_option,
+    manifest_option,
+    show_tables,
+    write_json,
+)
 from tumorlens.errors import DatasetError, MissingExtraError
 from tumorlens.inference.bundle.bundle import DEFAULT_BUNDLE
 
@@ -52,7 +58,7 @@ def sequences(
     check_files(json_path)
     try:
         from tumorlens.data.manifest import read_manifest
-        from tumorlens.evaluation.performance.by_sequence import sequence_figures
+        from tumorlens.evaluation.by_sequence import sequence_figures
         from tumorlens.evaluation.scored_slices import score_records
     except ImportError as error:
         raise MissingExtraError("Measuring by sequence", "train") from error

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tumorlens.cli._shared.options import (
+from tumorlens.cli._shared import (
     EXISTING_FILE,
     FOLDER,
     PATH,
     calibrate_on_option,
     manifest_option,
+    show_tables,
+    write_json,
 )
-from tumorlens.cli._shared.output_files import show_tables, write_json
 from tumorlens.errors import MissingExtraError, TrainingError
 from tumorlens.inference.clinical import read_clinical_table
 from tumorlens.report.page_parts import Table
@@ -370,7 +371,7 @@ def network_of_weights(weights: Path, manifest: Path) -> dict[str, str]:
     has the same layers below its heads.
     """
     from tumorlens.data.manifest import class_names, read_manifest
-    from tumorlens.experiments.lineage import Parent
+    from tumorlens.evaluation.leakage import Parent
     from tumorlens.taxonomy import CLASSES
     from tumorlens.training.config import TrainingConfig
     from tumorlens.training.networks.registry import NETWORKS
@@ -506,7 +507,7 @@ def _cross_validate(
     from tumorlens.calibration.probabilities import COVERAGE
     from tumorlens.data.manifest import class_names
     from tumorlens.data.split import records_in_folds
-    from tumorlens.evaluation.performance.by_sequence import sequence_figures
+    from tumorlens.evaluation.by_sequence import sequence_figures
     from tumorlens.experiments.cross_validation import (
         bundle_of_folds,
         cross_validate,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tumorlens.cli._shared.options import FOLDER, manifest_option
-from tumorlens.cli._shared.output_files import show_tables
+from tumorlens.cli._shared import FOLDER, manifest_option, show_tables
 from tumorlens.cli.model.train import (
     include_flagged_option,
     network_of_weights,

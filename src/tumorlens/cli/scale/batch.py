@@ -15,11 +15,7 @@ import click
 from rich.filesize import decimal
 
 import tumorlens
-from tumorlens.cli._shared.options import (
-    model_option,
-    operating_point_option,
-    threads_option,
-)
+from tumorlens.cli._shared import model_option, operating_point_option, threads_option
 from tumorlens.errors import MissingExtraError
 from tumorlens.imaging.formats import display_name
 from tumorlens.report.slice.document import RESEARCH_USE

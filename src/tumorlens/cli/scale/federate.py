@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tumorlens.cli._shared.options import EXISTING_FILE, FOLDER
-from tumorlens.cli._shared.output_files import make_folder
+from tumorlens.cli._shared import EXISTING_FILE, FOLDER, make_folder
 from tumorlens.errors import MissingExtraError, SettingError, TrainingError
 from tumorlens.report.slice.document import RESEARCH_USE
 

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import click
 
-from tumorlens.cli._shared.options import FILE, FOLDER
-from tumorlens.cli._shared.output_files import (
+from tumorlens.cli._shared import (
+    FILE,
+    FOLDER,
     STANDARD_OUTPUT,
     check_files,
     write_bytes,

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.options import FILE, FOLDER, PATH
-from tumorlens.cli._shared.output_files import (
+from tumorlens.cli._shared import (
+    FILE,
+    FOLDER,
+    PATH,
     check_files,
     make_folder,
     show_tables,
@@ -45,7 +47,7 @@ _password_option = click.option(
 
 def _require_extra() -> None:
     try:
-        import tumorlens.scale.validation.study  # noqa: F401
+        import tumorlens.scale.validation  # noqa: F401
     except ImportError as error:
         raise MissingExtraError("Validating", "train") from error
 
@@ -67,7 +69,7 @@ def check(protocol_path: Path) -> None:
 
     Write the hash down where others can see it, before any data are looked at.
     """
-    from tumorlens.scale.validation.protocol import read_protocol
+    from tumorlens.scale.validation import read_protocol
 
     protocol = read_protocol(protocol_path)
     click.echo(f"SHA-256 {protocol.sha256}")
@@ -117,8 +119,7 @@ def site(
     """Judge a site's labelled slices, and write counts without any patient's row."""
     check_files(json_path)
     _require_extra()
-    from tumorlens.scale.validation.protocol import read_protocol
-    from tumorlens.scale.validation.study import count_site
+    from tumorlens.scale.validation import count_site, read_protocol
 
     protocol = read_protocol(protocol_path)
     counts = count_site(protocol, name, manifest, model, click.echo, columns)
@@ -162,9 +163,9 @@ def merge(
     make_folder(folder)
     _require_extra()
     key = None if sign_key is None else _private_key(sign_key, ask_password)
-    from tumorlens.scale.validation.protocol import read_protocol
-    from tumorlens.scale.validation.study import (
+    from tumorlens.scale.validation import (
         merge_sites,
+        read_protocol,
         read_site,
         write_validation,
     )
@@ -220,11 +221,7 @@ def verify(files: tuple[Path, ...], key_path: Path) -> int:
     The signature of FILE is FILE.sig beside it. The status is 1 where one does not fit.
     """
     _require_signing()
-    from tumorlens.scale.validation.signature import (
-        fingerprint,
-        is_signed,
-        read_public_key,
-    )
+    from tumorlens.scale.signature import fingerprint, is_signed, read_public_key
 
     key = read_public_key(key_path)
     signed = {path: is_signed(key, path) for path in files}
@@ -243,14 +240,14 @@ def _require_signing() -> None:
 
 def _private_key(path: Path, ask_password: bool) -> Ed25519PrivateKey:
     _require_signing()
-    from tumorlens.scale.validation.signature import read_private_key
+    from tumorlens.scale.signature import read_private_key
 
     password = click.prompt("Password", hide_input=True) if ask_password else None
     return read_private_key(path, password)
 
 
 def _sign(key: Ed25519PrivateKey, files: Sequence[Path]) -> None:
-    from tumorlens.scale.validation.signature import fingerprint, sign_files
+    from tumorlens.scale.signature import fingerprint, sign_files
 
     for path in sign_files(key, files):
         click.echo(f"Signature written to {path}.")

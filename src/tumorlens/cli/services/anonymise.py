@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import FOLDER, PATH
-from tumorlens.cli._shared.output_files import cannot_write, make_folder
+from tumorlens.cli._shared import FOLDER, PATH, cannot_write, make_folder
 from tumorlens.errors import InputError, MissingFileError
 from tumorlens.imaging.formats import display_name
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from tumorlens.cli._shared.options import store_option
+from tumorlens.cli._shared import store_option
 
 EXIT_BROKEN = 1
 

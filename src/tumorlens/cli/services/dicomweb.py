@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.heaps import share_heaps
-from tumorlens.cli._shared.options import (
+from tumorlens.cli._shared import (
     FOLDER,
     PATH,
+    cannot_write,
+    make_folder,
     model_option,
     operating_point_option,
     precision_option,
+    share_heaps,
     threads_option,
 )
-from tumorlens.cli._shared.output_files import cannot_write, make_folder
-from tumorlens.cli._shared.service import private_log
+from tumorlens.cli.services.service import private_log
 from tumorlens.errors import ArchiveError, InputError, MissingExtraError
 from tumorlens.report.slice.document import RESEARCH_USE
 from tumorlens.report.words import counted, with_probability
@@ -32,7 +33,7 @@ from tumorlens.report.words import counted, with_probability
 if TYPE_CHECKING:
     from tumorlens.inference.series.classifier import SeriesClassifier
     from tumorlens.pacs.dicomweb.client import Archive, SeriesEntry
-    from tumorlens.pacs.dicomweb.poller import Poller
+    from tumorlens.pacs.dicomweb.fetch_queue import Poller
     from tumorlens.pacs.worker import SeriesWorker
     from tumorlens.report.dicom.results import Judged
 
@@ -154,8 +155,11 @@ def dicomweb(
         # Each result needs it: better to miss it now than at the first series.
         import highdicom  # noqa: F401
 
-        from tumorlens.pacs.dicomweb.access import open_session, worklist_credentials
-        from tumorlens.pacs.dicomweb.client import Archive
+        from tumorlens.pacs.dicomweb.client import (
+            Archive,
+            open_session,
+            worklist_credentials,
+        )
         from tumorlens.pacs.dicomweb.ups import (
             CancelRequests,
             OrderedSteps,
@@ -166,8 +170,7 @@ def dicomweb(
     from tumorlens.inference.series.classifier import load_series_classifier
     from tumorlens.operations.tracing import traced
     from tumorlens.pacs.analysis import analysis_with
-    from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue
-    from tumorlens.pacs.dicomweb.poller import Poller, delivery_to
+    from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue, Poller, delivery_to
     from tumorlens.pacs.worker import SeriesWorker
     from tumorlens.report.fhir import require_fhir
 

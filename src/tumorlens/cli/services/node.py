@@ -25,15 +25,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tumorlens.cli._shared.heaps import share_heaps
-from tumorlens.cli._shared.options import FILE, FOLDER, PATH, precision_option
-from tumorlens.cli._shared.output_files import (
+from tumorlens.cli._shared import (
+    FILE,
+    FOLDER,
+    PATH,
     check_files,
     make_folder,
+    precision_option,
+    share_heaps,
     write_bytes,
     write_json,
 )
-from tumorlens.cli._shared.service import end_now, private_log
+from tumorlens.cli.services.service import end_now, private_log
 from tumorlens.errors import MissingExtraError, SettingError
 from tumorlens.report.slice.document import RESEARCH_USE, spreadsheet_text
 from tumorlens.settings import NODE_LIMITS, SETTINGS, NodeLimits
@@ -253,21 +256,8 @@ def node(
     if context.invoked_subcommand is not None:
         return
     share_heaps()
-    needed = ((folder, "folder"), (allow, "allow"), (shadow or send_to, "send_to"))
-    for value, name in needed:
-        if not value:
-            (parameter,) = (item for item in node.params if item.name == name)
-            raise click.MissingParameter(ctx=context, param=parameter)
+    _check_usage(context)
     assert folder is not None
-    if shadow and (send_to is not None or fhir is not None or commit_results):
-        raise click.UsageError(
-            "--shadow keeps everything here: leave out --send-to, --commit-results and "
-            "--fhir."
-        )
-    if study_results is not None and keep_hours <= 0.0:
-        raise click.UsageError(
-            "--study-results needs the images of all series: give --keep-hours."
-        )
     try:
         # Each result needs it: better to miss it now than at the first series.
         import highdicom  # noqa: F401
@@ -374,6 +364,25 @@ def node(
         receiver.close()
     click.echo("The node has stopped.", err=True)
     end_now()
+
+
+def _check_usage(context: click.Context) -> None:
+    """Refuse options of `node` that are missing, or do not go together."""
+    given = context.params
+    for name in ("folder", "allow", "send_to"):
+        if not given[name] and not (name == "send_to" and given["shadow"]):
+            (parameter,) = (item for item in node.params if item.name == name)
+            raise click.MissingParameter(ctx=context, param=parameter)
+    leaves = given["send_to"] is not None or given["fhir"] is not None
+    if given["shadow"] and (leaves or given["commit_results"]):
+        raise click.UsageError(
+            "--shadow keeps everything here: leave out --send-to, --commit-results and "
+            "--fhir."
+        )
+    if given["study_results"] is not None and given["keep_hours"] <= 0.0:
+        raise click.UsageError(
+            "--study-results needs the images of all series: give --keep-hours."
+        )
 
 
 def _tls(

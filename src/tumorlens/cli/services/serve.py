@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.heaps import share_heaps
-from tumorlens.cli._shared.service import (
+from tumorlens.cli._shared import share_heaps
+from tumorlens.cli.services.service import (
     OrderlyStop,
     end_now,
     setting_options,

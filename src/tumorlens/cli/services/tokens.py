@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tumorlens.cli._shared.service import Place, place_options
+from tumorlens.cli.services.service import Place, place_options
 
 if TYPE_CHECKING:
     from tumorlens.jobs.accounts import TokenStore

@@ -38,21 +38,19 @@ from tumorlens.errors import (
     ArchiveError,
     TooLargeError,
 )
-from tumorlens.pacs.dicomweb.access import check_url
 from tumorlens.pacs.dicomweb.client import (
     TIMEOUT_SECONDS,
     Archive,
     SeriesEntry,
-    is_uid,
-    search,
-)
-from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue, Order
-from tumorlens.pacs.dicomweb.responses import (
     archive_errors,
+    check_url,
+    is_uid,
     json_number,
     json_text,
     json_values,
+    search,
 )
+from tumorlens.pacs.dicomweb.fetch_queue import FetchQueue, Order
 from tumorlens.report.dicom.finding import SentResult
 
 logger = logging.getLogger(__name__)

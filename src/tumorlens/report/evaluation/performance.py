@@ -4,11 +4,9 @@ Curves of discrimination, calibration and net benefit stand beside these figures
 does what says whether they are held out; then what each decision rule buys and costs,
 the figures on whole series, and the worst errors with their pictures.
 
-Tested in `tests/evaluation/performance/test_figures.py`,
-`tests/evaluation/performance/test_by_sequence.py`,
-`tests/evaluation/performance/test_rules.py`,
-`tests/evaluation/test_scored_slices.py`, `tests/evaluation/test_leakage.py` and
-`tests/report/evaluation/test_series.py`.
+Tested in `tests/evaluation/test_performance.py`,
+`tests/evaluation/test_by_sequence.py`, `tests/evaluation/test_scored_slices.py`,
+`tests/evaluation/test_leakage.py` and `tests/report/evaluation/test_series.py`.
 """
 
 from __future__ import annotations
@@ -85,7 +83,7 @@ def figure_sections(figures: Figures, height_parts: int) -> list[Section]:
     Parameters
     ----------
     figures
-        Figures of `tumorlens.evaluation.performance.figures.set_figures`.
+        Figures of `tumorlens.evaluation.performance.set_figures`.
     height_parts
         Parts of a series within which slices count as lying alike.
     """
@@ -433,7 +431,7 @@ def comparison_section(
     Parameters
     ----------
     figures
-        From `tumorlens.evaluation.performance.comparison.compare`, with ``names``
+        From `tumorlens.evaluation.performance.compare`, with ``names``
         of the two bundles added, and ``statements``: whether the slices are held
         out from each.
     swaps
@@ -804,7 +802,7 @@ def sequence_overview(figures: Mapping[str, Any]) -> list[Table]:
     Parameters
     ----------
     figures
-        Figures of `tumorlens.evaluation.performance.by_sequence.sequence_figures`.
+        Figures of `tumorlens.evaluation.by_sequence.sequence_figures`.
 
     Returns
     -------
@@ -842,7 +840,7 @@ def sequence_tables(columns: Mapping[str, Mapping[str, Any]]) -> list[Table]:
     Parameters
     ----------
     columns
-        From `tumorlens.evaluation.performance.by_sequence.sequence_figures`, by the
+        From `tumorlens.evaluation.by_sequence.sequence_figures`, by the
         model's name.
 
     Returns

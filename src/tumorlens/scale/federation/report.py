@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tumorlens.evaluation.performance.figures import PARTS
+from tumorlens.evaluation.performance import PARTS
 from tumorlens.experiments.evaluation import write_evaluation
 from tumorlens.report.evaluation.performance import (
     curve_sections,

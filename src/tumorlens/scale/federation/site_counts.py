@@ -21,12 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.performance.figures import (
-    BINS,
-    point_rates,
-    said,
-    scores_of_maps,
-)
+from tumorlens.evaluation.performance import BINS, point_rates, said, scores_of_maps
 from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,

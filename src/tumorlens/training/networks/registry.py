@@ -12,16 +12,19 @@ from typing import Any
 
 import keras
 
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import LEARNED_SEQUENCES
+from tumorlens.data.manifest import LEARNED_SEQUENCES, Record
 from tumorlens.errors import SettingError
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.bundle.bundle import InputKind
 from tumorlens.taxonomy import CLASSES, FINDINGS, Finding, OwnClass, own_classes
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.networks import cnn3d, evidence_net, seed_cnn
-from tumorlens.training.networks.efficientnet_lite import LITE0, LITE2, Lite
-from tumorlens.training.networks.imagenet import load_imagenet_weights
+from tumorlens.training.networks.efficientnet_lite import (
+    LITE0,
+    LITE2,
+    Lite,
+    load_imagenet_weights,
+)
 
 
 @dataclass(frozen=True)

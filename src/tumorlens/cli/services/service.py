@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import click
 
-from tumorlens.cli._shared.options import FOLDER
+from tumorlens.cli._shared import FOLDER
 from tumorlens.operations.logs import only_our_log
 from tumorlens.settings import SETTINGS
 

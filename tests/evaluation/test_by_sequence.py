@@ -9,11 +9,7 @@ import numpy as np
 import pytest
 
 from tests.samples.scored_slices import made_set
-from tumorlens.evaluation.performance.by_sequence import (
-    sequence_figures,
-    study_figures,
-    together,
-)
+from tumorlens.evaluation.by_sequence import sequence_figures, study_figures, together
 from tumorlens.evaluation.scored_slices import ScoredSlices
 from tumorlens.imaging.study import MRSequence
 from tumorlens.report.evaluation.performance import sequence_tables

@@ -14,12 +14,13 @@ from tests.samples.scored_slices import made_set
 from tumorlens.errors import DatasetError, SettingError
 from tumorlens.report.validation import NOT_KNOWN, checklist_sections
 from tumorlens.scale.federation.site_counts import site_counts
-from tumorlens.scale.validation.protocol import STATEMENTS, read_protocol
-from tumorlens.scale.validation.study import (
+from tumorlens.scale.validation import (
     SCHEMA,
+    STATEMENTS,
     adjusted_p_values,
     count_site,
     merge_sites,
+    read_protocol,
     read_site,
     write_validation,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,14 @@ from sklearn.metrics import (
 
 from tests.samples.scored_slices import made_set, random_set
 from tumorlens.data.manifest import Record
-from tumorlens.evaluation.performance.figures import (
+from tumorlens.errors import DatasetError
+from tumorlens.evaluation.performance import (
     BOTH_KINDS,
     ONE_KIND,
+    compare,
     curve_figures,
     like_position_auroc,
+    measure_rules,
     middle_auroc,
     operating_costs,
     set_figures,
@@ -29,8 +33,16 @@ from tumorlens.evaluation.performance.figures import (
     source_kinds,
     subgroup_figures,
 )
+from tumorlens.evaluation.scored_slices import ScoredSlices
+from tumorlens.inference.bundle.facts import Rules
 from tumorlens.inference.slice.decision import apply_operating_point
-from tumorlens.report.evaluation.performance import curve_sections, subgroup_section
+from tumorlens.report.evaluation.performance import (
+    RULES,
+    comparison_section,
+    curve_sections,
+    rules_section,
+    subgroup_section,
+)
 from tumorlens.report.page_parts import FIGURES
 from tumorlens.statistics import Resampling, calibration_error
 from tumorlens.taxonomy import CLASSES, Answer, TumorClass, Verdict
@@ -434,3 +446,225 @@ def test_each_kind_of_source_has_its_own_figures():
 def test_sources_that_are_all_alike_are_not_told_apart():
     assert source_kinds(made_set(SAID[:3], source=SOURCES[:3])) == {}
     assert source_kinds(made_set(SAID[3:], source=SOURCES[3:])) == {}
+
+
+ACCURACY = "4-class accuracy, by slice"
+
+
+def answers(right: int, patients: int = 40):
+    said = []
+    for row in range(patients):
+        true = "glioma" if row % 2 else NONE
+        other = NONE if row % 2 else "glioma"
+        word = true if row < right else other
+        said += [(f"p{row}", true, word)] * 2
+    return made_set(said)
+
+
+def test_a_bundle_beside_itself_differs_by_nothing():
+    found = compare(answers(30), answers(30))
+    assert found["mcnemar"] == {"only_first": 0, "only_second": 0, "p": 1.0}
+    for figures in found["figures"].values():
+        assert figures["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+        assert figures["p"] == 1.0
+
+
+def test_a_clearly_better_bundle_is_found_so():
+    found = compare(answers(40), answers(20))
+    assert found["figures"][ACCURACY]["difference"]["value"] == 0.5
+    assert found["figures"][ACCURACY]["difference"]["low"] > 0.0
+    assert found["figures"][ACCURACY]["p"] == pytest.approx(0.001)
+    assert found["mcnemar"]["only_first"] == 20
+    assert found["mcnemar"]["p"] == pytest.approx(2 * 0.5**20)
+
+
+def test_patients_are_swapped_not_slices():
+    # One patient of 50 slices alone differs: that is one coin, not fifty.
+    rest = [(f"p{row}", "glioma", "glioma") for row in range(10)]
+    right = made_set([("big", NONE, NONE)] * 50 + rest)
+    wrong = made_set([("big", NONE, "glioma")] * 50 + rest)
+    found = compare(right, wrong)
+    assert found["figures"][ACCURACY]["p"] == 1.0
+    assert found["mcnemar"] == {"only_first": 1, "only_second": 0, "p": 1.0}
+
+
+def test_a_patient_with_slices_of_two_classes_is_one_patient():
+    right = [("both", "glioma", "glioma"), ("both", NONE, NONE)]
+    wrong = [("both", "glioma", NONE), ("both", NONE, "glioma")]
+    rest = [(f"p{row}", "glioma", "glioma") for row in range(4)]
+    alone = compare(made_set(right + rest), made_set(wrong + rest))["mcnemar"]
+    assert alone == {"only_first": 1, "only_second": 0, "p": 1.0}
+    # Better on one class and worse on the other is neither.
+    evens = compare(made_set([right[0], wrong[1]]), made_set([wrong[0], right[1]]))
+    assert evens["mcnemar"] == {"only_first": 0, "only_second": 0, "p": 1.0}
+
+
+def test_each_side_has_the_figures_it_has_alone():
+    one, two = answers(33), answers(25)
+    found = compare(one, two)["figures"]
+    alone = set_figures(one)
+    for name, key in (
+        ("4-class accuracy, by patient", "accuracy_by_patient"),
+        ("Tumour specificity", "tumor_specificity"),
+        ("AUROC, tumour or none", "auroc_tumor"),
+        ("Brier score", "brier"),
+    ):
+        assert found[name]["first"]["value"] == pytest.approx(alone[key]["value"])
+    assert "Recall, meningioma" not in found
+
+
+def test_slices_are_matched_by_file_whatever_their_order():
+    one = answers(30)
+    backwards = one.take(np.arange(len(one.records))[::-1][:60])
+    found = compare(one, backwards)
+    assert found["slices"] == 60
+    assert found["figures"][ACCURACY]["difference"]["value"] == 0.0
+
+
+def test_no_slice_in_common_is_an_error():
+    one = answers(3, 4)
+    moved = [replace(item, path=Path("x") / item.path) for item in one.records]
+    with pytest.raises(DatasetError, match="no slice in common"):
+        compare(one, replace(one, records=moved))
+
+
+def test_the_section_names_both_bundles_and_the_tests():
+    figures = {**compare(answers(40), answers(20)), "names": ["new 1", "old 2"]}
+    figures["statements"] = ["All are held out.", "These are not."]
+    shown = comparison_section(figures, 999, 2)
+    assert shown.id == "comparison-2"
+    assert shown.tables[0].columns[1:3] == ("new 1", "old 2")
+    assert shown.paragraphs[0].endswith("old 2: These are not.")
+    assert "McNemar" in shown.paragraphs[2]
+    assert "< 0.001" in shown.paragraphs[2]
+
+
+def test_a_perfect_share_has_the_interval_that_it_has_by_itself():
+    first = answers(40)
+    found = compare(first, answers(20))["figures"]
+    alone = set_figures(first)
+    assert found[ACCURACY]["first"] == pytest.approx(alone["accuracy"])
+    assert found["Tumour sensitivity"]["first"] == alone["tumor_sensitivity"]
+    assert found["Recall, glioma"]["first"]["low"] < 1.0
+
+
+BOTH = Rules(head_disagreement=0.5, min_brain_share=0.1)
+
+
+def ten_slices() -> ScoredSlices:
+    """Ten slices of ten patients.
+
+    The first two are wrong and the heads disagree on them, as on the third,
+    which is right. The fourth, a tumour, is cleared and shows little brain, as
+    the last, which is rightly cleared, does.
+    """
+    said = [
+        ("a", "glioma", "meningioma"),
+        ("b", "glioma", "meningioma"),
+        ("c", "glioma", "glioma"),
+        ("d", "glioma", "no_tumor"),
+        *((name, "no_tumor", "no_tumor") for name in "efghij"),
+    ]
+    heads = made_set(said).probabilities
+    spots = heads.copy()
+    spots[:3] = [[0.7, 0.2, 0.1, 0.0], [0.7, 0.2, 0.1, 0.0], [0.2, 0.7, 0.1, 0.0]]
+    brain = np.full(10, 0.3)
+    brain[[3, 9]] = 0.05
+    return made_set(said, evidence_head=spots, brain_shares=brain)
+
+
+def values(figures: dict, *keys: str) -> list[float]:
+    return [figures[key]["value"] for key in keys]
+
+
+def test_without_rules_every_slice_is_named() -> None:
+    found = measure_rules(ten_slices())
+    assert found["without"]["error"]["value"] == pytest.approx(0.3)
+    assert found["all"]["held"]["value"] == 0.0
+    assert found["levels"] == {"heads_disagree": [], "little_brain": []}
+
+
+def test_what_a_rule_catches_and_loses() -> None:
+    found = measure_rules(ten_slices(), BOTH)["rules"]
+    keys = ("held", "errors_caught", "right_lost", "wrong_among_held", "error_after")
+    heads = values(found["heads_disagree"], *keys)
+    assert heads == pytest.approx([3 / 10, 2 / 3, 1 / 7, 2 / 3, 1 / 7])
+    brain = values(found["little_brain"], *keys)
+    assert brain == pytest.approx([2 / 10, 1 / 3, 1 / 7, 1 / 2, 2 / 8])
+
+
+def test_a_cleared_tumour_that_is_held_is_no_longer_missed() -> None:
+    found = measure_rules(ten_slices(), BOTH)
+    changes = ("sensitivity_change", "specificity_change")
+    assert values(found["without"], "sensitivity", "specificity") == [0.75, 1.0]
+    brain = values(found["rules"]["little_brain"], *changes)
+    assert brain == pytest.approx([1 / 4, -1 / 6])
+    assert values(found["rules"]["heads_disagree"], *changes) == [0.0, 0.0]
+    assert values(found["all"], *changes) == pytest.approx([1 / 4, -1 / 6])
+
+
+def test_what_another_rule_holds_too_is_not_added() -> None:
+    scored_slices = ten_slices()
+    scored_slices.brain_shares[:3] = 0.0
+    found = measure_rules(scored_slices, BOTH)["rules"]
+    assert found["heads_disagree"]["adds"]["held"]["value"] == 0.0
+    assert found["little_brain"]["adds"]["held"]["value"] == pytest.approx(0.2)
+
+
+def test_refused_pictures_are_left_out() -> None:
+    scored_slices = ten_slices()
+    scored_slices.decisions[0] = Verdict.NOT_BRAIN_MRI
+    found = measure_rules(scored_slices, BOTH)
+    assert found["slices"] == 9
+    assert found["rules"]["heads_disagree"]["held"]["value"] == pytest.approx(2 / 9)
+
+
+def test_refusal_is_measured_on_all_slices() -> None:
+    scored_slices = ten_slices()
+    scored_slices.decisions[0] = scored_slices.decisions[4] = Verdict.NOT_BRAIN_MRI
+    found = measure_rules(scored_slices, BOTH)
+    keys = ("held", "errors_caught", "right_lost", "error_after")
+    assert values(found["refusal"], *keys) == pytest.approx(
+        [2 / 10, 1 / 3, 1 / 7, 2 / 8]
+    )
+    # With the rules only five right slices are left.
+    together = values(found["refusal_and_all"], *keys)
+    assert together == pytest.approx([6 / 10, 1.0, 3 / 7, 0.0])
+
+
+def test_pooled_folds_may_have_different_rules() -> None:
+    folds = [BOTH] * 5 + [Rules()] * 5
+    found = measure_rules(ten_slices(), folds)
+    assert found["rules"]["little_brain"]["held"]["value"] == pytest.approx(0.1)
+    assert found["levels"] == {"heads_disagree": [0.5], "little_brain": [0.1]}
+
+
+def test_the_rules_together_are_the_decisions_of_the_bundle() -> None:
+    scored_slices = random_set()
+    found = measure_rules(scored_slices)["all"]["held"]["value"]
+    p, sets = scored_slices.probabilities, scored_slices.sets[:, :3].sum(axis=1)
+    unnamed = (p.argmax(axis=1) == 3) | (sets > 1)
+    assert found == pytest.approx((unnamed & (scored_slices.p_tumor >= 0.3)).mean())
+
+
+def test_holding_back_the_least_sure_lowers_the_error() -> None:
+    curve = measure_rules(random_set())["curves"]["probability"]
+    assert curve["held"][0] == 0.0
+    assert curve["error"][-1] < curve["error"][0]
+    assert curve["held"] == sorted(curve["held"])
+
+
+def test_the_section_is_made_from_plain_json() -> None:
+    figures = json.loads(json.dumps(measure_rules(ten_slices(), BOTH)))
+    found = rules_section(figures)
+    names = [row[0] for row in found.tables[0].rows]
+    assert names == [*RULES.values(), "All together"]
+    assert found.tables[2].rows[0][0] == "Refused as no brain MRI"
+    assert "threshold 0.500" in " ".join(found.paragraphs)
+    assert len(found.charts[0].lines) == 3
+
+
+def test_a_set_that_was_refused_whole_says_so() -> None:
+    scored_slices = ten_slices()
+    scored_slices.decisions[:] = [Verdict.NOT_BRAIN_MRI] * 10
+    assert "refused" in rules_section(measure_rules(scored_slices)).paragraphs[0]

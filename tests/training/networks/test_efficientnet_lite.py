@@ -13,8 +13,12 @@ import skimage.data
 
 from tumorlens.errors import MissingExtraError, TrainingError
 from tumorlens.training.networks import evidence_net
-from tumorlens.training.networks.efficientnet_lite import LITE0, LITE2
-from tumorlens.training.networks.imagenet import load_imagenet_weights, read_checkpoint
+from tumorlens.training.networks.efficientnet_lite import (
+    LITE0,
+    LITE2,
+    load_imagenet_weights,
+    read_checkpoint,
+)
 
 # Mean and largest of the last features for a fixed input, printed by the
 # original PyTorch model (efficientnet_lite_pytorch) on the same numbers.

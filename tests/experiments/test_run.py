@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.model.test_train import SMALL, invoke
 from tumorlens.errors import MissingExtraError, SettingError
-from tumorlens.experiments.tracking import EXPERIMENT, MlflowRun
+from tumorlens.experiments.run import EXPERIMENT, MlflowRun
 from tumorlens.inference.bundle.bundle import load_bundle
 
 # What MLflow itself uses of other libraries is its own affair.

@@ -4,36 +4,54 @@ Curves say what decisions would be worth. Subgroups are by plane, site, tumour s
 sharpness and kind of source: most published figures are of sources that hold tumours
 alone, or none, where a network can tell the sources apart instead. Sources with both
 are harder, and say more.
+
+Two bundles on the same slices are compared: how far apart, and whether by chance.
+Patients are what is independent, not slices, so whole patients are drawn for the
+intervals and swapped for the tests. McNemar's test of slices would count a patient's
+slices as so many patients, and find differences that are not there.
+
+Each rule of the decision layer has its benefit, in errors held back, and its cost.
+This is selective classification: a rule that holds slices back should hold back the
+wrong ones (Chow 1970; El-Yaniv and Wiener 2010, JMLR 11).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from tumorlens.calibration.operating_points import measured_shares, slice_groups
-from tumorlens.data.manifest import Record
-from tumorlens.data.sequences import sequence_word
+from tumorlens.data.manifest import Record, sequence_word
+from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,
     by_patient,
     by_slice,
 )
+from tumorlens.inference.bundle.facts import Rules, disagreement, disagrees, lacks_brain
 from tumorlens.inference.slice.decision import is_cleared
 from tumorlens.statistics import (
     Draws,
     Figure,
     Resampling,
+    Statistic,
     figure,
     ratio,
     without_bias,
 )
-from tumorlens.taxonomy import TumorClass, Verdict, clear_places
+from tumorlens.taxonomy import (
+    Finding,
+    TumorClass,
+    Verdict,
+    class_title,
+    clear_places,
+)
 
 BINS = 15
 """Bins of the calibration error, as the asked figures are stated."""
@@ -752,3 +770,459 @@ def source_kinds(scored_slices: ScoredSlices) -> dict[str, Any]:
             **{key: figures[key] for key in _KEPT},
         }
     return by_kind
+
+
+SWAPS = 999
+"""Random swaps of a permutation test; p is at least 1 / (SWAPS + 1)."""
+
+_SEED = 21
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Compared answers of one bundle for N slices and U units.
+
+    A unit is a patient's slices of one class.
+    """
+
+    judgements: Judgements
+    cleared: NDArray[np.bool_]
+    peaks: NDArray[np.float64]
+    dice: NDArray[np.float64]
+    units: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, scored_slices: ScoredSlices) -> Self:
+        keys = [f"{item.label}\t{item.group}" for item in scored_slices.records]
+        return cls(
+            by_slice(scored_slices),
+            np.array([item is TumorClass.NO_TUMOR for item in scored_slices.decisions]),
+            scored_slices.peak_inside,
+            scored_slices.dice,
+            np.unique(keys, return_inverse=True)[1],
+        )
+
+    def swapped(self, other: Self, rows: NDArray[np.bool_]) -> Self:
+        """Take the other's answers in some rows (N,)."""
+        sure, others = self.judgements.probabilities, other.judgements.probabilities
+        return replace(
+            self,
+            judgements=replace(
+                self.judgements, probabilities=np.where(rows[:, None], others, sure)
+            ),
+            cleared=np.where(rows, other.cleared, self.cleared),
+            peaks=np.where(rows, other.peaks, self.peaks),
+            dice=np.where(rows, other.dice, self.dice),
+        )
+
+    @property
+    def patients(self) -> NDArray[np.int64]:
+        """Number of each slice's patient, from 0, shape (N,)."""
+        numbers = np.unique(np.asarray(self.judgements.groups), return_inverse=True)
+        return np.asarray(numbers[1], np.int64)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        return np.asarray(self.judgements.predicted == self.judgements.labels)
+
+    @property
+    def right_units(self) -> NDArray[np.bool_]:
+        """Units that the mean of the probabilities gets right, shape (U,)."""
+        sums = np.stack(
+            [
+                np.bincount(self.units, column)
+                for column in self.judgements.probabilities.T
+            ],
+            axis=1,
+        )
+        labels = np.zeros(len(sums), np.int64)
+        labels[self.units] = self.judgements.labels
+        return np.asarray(sums.argmax(axis=1) == labels)
+
+
+def compare(first: ScoredSlices, second: ScoredSlices) -> dict[str, Any]:
+    """Compare two bundles on the slices that both have judged.
+
+    Parameters
+    ----------
+    first, second
+        Scored on the same manifest, of the same classes; slices are matched by their
+        files.
+
+    Returns
+    -------
+    dict
+        Plain JSON: ``slices``, ``patients``; ``figures``, by name: ``first``,
+        ``second``, ``difference`` (first less second; its interval is of
+        paired draws of patients), and ``p``, two-sided, of a permutation test
+        that swaps the bundles' answers patient by patient (Pitman 1937, J R
+        Stat Soc Suppl; Ernst 2004, Stat Sci, on random samples of swaps);
+        ``mcnemar``: patients whom one judges better than the other, and the
+        exact p of it (McNemar 1947, Psychometrika, with one row a patient).
+
+    Raises
+    ------
+    DatasetError
+        They share no slice.
+    """
+    first, second = _matched(first, second)
+    draws = Resampling(first.groups)
+    one, two = _Answers.of(first), _Answers.of(second)
+    statistics = _statistics(first.classes)
+    p_values = _permuted(one, two, draws, statistics)
+    compared = {}
+    for name, statistic in statistics.items():
+        mine, theirs = (statistic.measure(item, draws) for item in (one, two))
+        if np.isfinite(mine[0]) and np.isfinite(theirs[0]):
+            compared[name] = {
+                "first": statistic.figure(mine, one, draws),
+                "second": statistic.figure(theirs, two, draws),
+                "difference": figure(mine - theirs),
+                "p": p_values[name],
+            }
+    return {
+        "slices": len(first.records),
+        "patients": draws.patients,
+        "figures": compared,
+        "mcnemar": _mcnemar(one, two),
+    }
+
+
+def _matched(
+    first: ScoredSlices, second: ScoredSlices
+) -> tuple[ScoredSlices, ScoredSlices]:
+    places = {record.path: row for row, record in enumerate(second.records)}
+    pairs = [
+        (row, places[record.path])
+        for row, record in enumerate(first.records)
+        if record.path in places
+    ]
+    if not pairs:
+        raise DatasetError(
+            "The two bundles have judged no slice in common.",
+            "Score both on the same manifest.",
+        )
+    rows = np.array(pairs)
+    return first.take(rows[:, 0]), second.take(rows[:, 1])
+
+
+def _permuted(
+    first: _Answers,
+    second: _Answers,
+    draws: Resampling,
+    statistics: Mapping[str, Statistic[_Answers]],
+) -> dict[str, float]:
+    """Give by statistic the share of random swaps that set the two as far apart."""
+    rng = np.random.default_rng(_SEED)
+    patients = first.patients
+    whole = draws.without_draws()
+
+    def apart(swap: NDArray[np.bool_]) -> NDArray[np.float64]:
+        one, two = first.swapped(second, swap), second.swapped(first, swap)
+        return np.array(
+            [
+                float(item.measure(one, whole)[0] - item.measure(two, whole)[0])
+                for item in statistics.values()
+            ]
+        )
+
+    observed = np.abs(apart(np.zeros(len(patients), bool)))
+    as_far = np.ones(len(observed))
+    for drawn in rng.random((SWAPS, draws.patients)) < 0.5:
+        # Rounding must not make a swap of equal answers look nearer.
+        as_far += np.abs(apart(drawn[patients])) >= observed - 1e-12
+    return dict(zip(statistics, (as_far / (1 + SWAPS)).tolist(), strict=True))
+
+
+def _mcnemar(first: _Answers, second: _Answers) -> dict[str, Any]:
+    # Somebody with slices of two classes has two units, and still is one patient.
+    patients = np.zeros(len(first.right_units), np.int64)
+    patients[first.units] = first.patients
+    gain = first.right_units.astype(np.float64) - second.right_units
+    gains = np.bincount(patients, gain)
+    only_first, only_second = int((gains > 0).sum()), int((gains < 0).sum())
+    either = only_first + only_second
+    p = float(binomtest(only_first, either).pvalue) if either else 1.0
+    return {"only_first": only_first, "only_second": only_second, "p": p}
+
+
+def _accuracy_by_patient(answers: _Answers, draws: Resampling) -> Draws:
+    # Every slice stands for its part of the unit, so that a unit counts as one.
+    part = 1.0 / np.bincount(answers.units)[answers.units]
+    right = answers.right_units[answers.units]
+    return ratio(draws.sums(np.where(right, part, 0.0)), draws.sums(part))
+
+
+def _recall(row: int) -> Statistic[_Answers]:
+    def of_class(answers: _Answers) -> NDArray[np.bool_]:
+        return np.asarray(answers.judgements.labels == row)
+
+    return Statistic(
+        lambda answers, draws: draws.mean(answers.right, of_class(answers)), of_class
+    )
+
+
+def _all(answers: _Answers) -> NDArray[np.bool_]:
+    return np.ones(len(answers.right), bool)
+
+
+def _mean_where_known(values: NDArray[np.float64], draws: Resampling) -> Draws:
+    is_finite = np.isfinite(values)
+    return draws.mean(np.where(is_finite, values, 0.0), is_finite)
+
+
+def _statistics(classes: Sequence[Finding]) -> dict[str, Statistic[_Answers]]:
+    """Give the figures that are compared, by their names on the page.
+
+    Parameters
+    ----------
+    classes
+        The bundles': the four, or a user's own.
+    """
+    return {
+        f"{len(classes)}-class accuracy, by slice": Statistic(
+            lambda answers, draws: draws.mean(answers.right, _all(answers)), _all
+        ),
+        f"{len(classes)}-class accuracy, by patient": Statistic(
+            _accuracy_by_patient, _all
+        ),
+        **{
+            f"Recall, {class_title(name).lower()}": _recall(row)
+            for row, name in enumerate(classes)
+        },
+        **_OTHER_STATISTICS,
+    }
+
+
+_OTHER_STATISTICS: dict[str, Statistic[_Answers]] = {
+    "Tumour sensitivity": Statistic(
+        lambda answers, draws: draws.mean(~answers.cleared, answers.judgements.tumor),
+        lambda answers: answers.judgements.tumor,
+    ),
+    "Tumour specificity": Statistic(
+        lambda answers, draws: draws.mean(answers.cleared, ~answers.judgements.tumor),
+        lambda answers: ~answers.judgements.tumor,
+    ),
+    "AUROC, tumour or none": Statistic(
+        lambda answers, draws: draws.auroc(
+            answers.judgements.p_tumor, answers.judgements.tumor
+        )
+    ),
+    "Calibration error (ECE, 15 bins)": Statistic(
+        lambda answers, draws: calibration_draws(answers.judgements, draws),
+        more_is_better=False,
+    ),
+    "Brier score": Statistic(
+        lambda answers, draws: brier_draws(answers.judgements, draws),
+        more_is_better=False,
+    ),
+    "Evidence peak inside the outline": Statistic(
+        lambda answers, draws: _mean_where_known(answers.peaks, draws),
+        lambda answers: np.isfinite(answers.peaks),
+    ),
+    "Evidence Dice at half height": Statistic(
+        lambda answers, draws: _mean_where_known(answers.dice, draws)
+    ),
+}
+
+
+NO_RULES = Rules()
+_MOST_HELD = 0.3
+
+_CURVE_POINTS = 30
+
+
+def measure_rules(
+    scored_slices: ScoredSlices, rules: Rules | Sequence[Rules] = NO_RULES
+) -> dict[str, Any]:
+    """Hold slices back by each rule alone and by all together.
+
+    Without any rule a slice is called free of tumour below the screening
+    threshold, and by its likeliest tumour from there on. Refusal as OOD
+    is measured on all slices; the other rules on those that were not refused,
+    since nobody asks them about the rest.
+
+    Parameters
+    ----------
+    scored_slices
+        Slices scored by one bundle, or pooled over folds.
+    rules
+        Rules of the bundle; for pooled folds one for each slice.
+
+    Returns
+    -------
+    dict
+        Plain JSON. ``slices`` and ``patients``; ``without`` any rule the
+        ``error``, ``sensitivity`` and ``specificity``; for every one of
+        ``rules``, and for ``all``: shares ``held``, ``errors_caught`` (of all
+        errors), ``right_lost`` (of all right decisions), ``wrong_among_held``,
+        ``error_after`` among the decided, ``sensitivity_change`` and
+        ``specificity_change``; for a rule also what it ``adds`` to the others.
+        ``refusal`` and ``refusal_and_all`` hold the same shares of all slices.
+        ``curves``: error among the decided over the share held back.
+    """
+    given = (
+        [rules] * len(scored_slices.records)
+        if isinstance(rules, Rules)
+        else list(rules)
+    )
+    asked = np.array(
+        [item is not Verdict.NOT_BRAIN_MRI for item in scored_slices.decisions], bool
+    )
+    of_all = _Measured(scored_slices)
+    scored_slices = scored_slices.take(asked)
+    if not len(scored_slices.records):
+        return {"slices": 0, "patients": 0}
+    given = [item for item, kept in zip(given, asked, strict=True) if kept]
+    measured = _Measured(scored_slices)
+    held = _held(scored_slices, given)
+    every = np.any(list(held.values()), axis=0)
+    decided = asked.copy()
+    decided[asked] = ~every
+    rule_figures = {name: measured.rule(rows) for name, rows in held.items()}
+    for name in held:
+        others = np.any([held[other] for other in held if other != name], axis=0)
+        rule_figures[name]["adds"] = measured.shares(every & ~others)
+    return {
+        "slices": len(scored_slices.records),
+        "patients": measured.resampling.patients,
+        "without": measured.without(),
+        "rules": rule_figures,
+        "all": measured.rule(every),
+        "refusal": of_all.rule(~asked),
+        "refusal_and_all": of_all.rule(~decided),
+        "levels": _levels(given),
+        "curves": hold_back_curves(scored_slices, measured.right),
+    }
+
+
+class _Measured:
+    """The decisions without any rule, and figures of those that are held back."""
+
+    def __init__(self, scored_slices: ScoredSlices) -> None:
+        self.resampling = Resampling(scored_slices.groups)
+        self.tumor = scored_slices.tumor
+        self.cleared = is_cleared(scored_slices.p_tumor, scored_slices.thresholds)
+        self.right = _forced(scored_slices) == scored_slices.labels
+        self._every = np.ones(len(self.right), bool)
+
+    def without(self) -> dict[str, Any]:
+        return {
+            "error": self.resampling.share(~self.right, self._every),
+            "sensitivity": self.resampling.share(~self.cleared, self.tumor),
+            "specificity": self.resampling.share(self.cleared, ~self.tumor),
+        }
+
+    def shares(self, held: NDArray[np.bool_]) -> dict[str, Any]:
+        return {
+            "held": self.resampling.share(held, self._every),
+            "errors_caught": self.resampling.share(held, ~self.right),
+            "right_lost": self.resampling.share(held, self.right),
+        }
+
+    def rule(self, held: NDArray[np.bool_]) -> dict[str, Any]:
+        return {
+            **self.shares(held),
+            "wrong_among_held": self.resampling.share(~self.right, held),
+            "error_after": self.resampling.share(~self.right, ~held),
+            # A tumour that is held back is not missed; a healthy slice that is
+            # held back is not cleared.
+            "sensitivity_change": self._mean(self.cleared & held, self.tumor, 1.0),
+            "specificity_change": self._mean(self.cleared & held, ~self.tumor, -1.0),
+        }
+
+    def _mean(
+        self, hits: NDArray[np.bool_], rows: NDArray[np.bool_], sign: float
+    ) -> dict[str, float] | None:
+        return figure(sign * self.resampling.mean(hits, rows))
+
+
+def _forced(scored_slices: ScoredSlices) -> NDArray[np.int64]:
+    """Name a class for every slice."""
+    is_clear = np.zeros(scored_slices.probabilities.shape[1], bool)
+    is_clear[clear_places(scored_slices.classes)] = True
+    tumors, others = (
+        np.where(kept, scored_slices.probabilities, -1.0)
+        for kept in (~is_clear, is_clear)
+    )
+    return np.where(
+        is_cleared(scored_slices.p_tumor, scored_slices.thresholds),
+        others.argmax(axis=1),
+        tumors.argmax(axis=1),
+    )
+
+
+def _held(
+    scored_slices: ScoredSlices, rules: Sequence[Rules]
+) -> dict[str, NDArray[np.bool_]]:
+    suspected = ~is_cleared(scored_slices.p_tumor, scored_slices.thresholds)
+    names = scored_slices.classes
+    clear = clear_places(names)
+    likeliest_none = np.isin(scored_slices.probabilities.argmax(axis=1), clear)
+    in_set = np.delete(scored_slices.sets, clear, axis=1).sum(axis=1)
+    disagreements = disagreement(
+        scored_slices.slice_head, scored_slices.evidence_head, names
+    )
+    heads, brain = np.zeros((2, len(rules)), bool)
+    for one in set(rules):
+        rows = np.array([item == one for item in rules])
+        heads |= rows & disagrees(one, disagreements)
+        brain |= rows & lacks_brain(one, scored_slices.brain_shares)
+    return {
+        "weak_sign": suspected & likeliest_none,
+        "several_tumors": suspected & ~likeliest_none & (in_set > 1),
+        "heads_disagree": heads,
+        "little_brain": brain,
+    }
+
+
+def _levels(rules: Sequence[Rules]) -> dict[str, list[float]]:
+    """Thresholds in use: one, several of pooled folds, or none."""
+    levels = {
+        "heads_disagree": {item.head_disagreement for item in rules},
+        "little_brain": {item.min_brain_share for item in rules},
+    }
+    return {
+        name: sorted(level for level in in_use if level is not None)
+        for name, in_use in levels.items()
+    }
+
+
+def hold_back_curves(
+    scored_slices: ScoredSlices, right: NDArray[np.bool_]
+) -> dict[str, dict[str, list[float]]]:
+    """Hold back more and more slices, by what each rule looks at.
+
+    Parameters
+    ----------
+    scored_slices
+        N slices.
+    right
+        Shape (N,): whose decision is right.
+
+    Returns
+    -------
+    dict
+        The share ``held`` back, by what is looked at, and the ``error`` among
+        the others.
+    """
+    apart = disagreement(
+        scored_slices.slice_head, scored_slices.evidence_head, scored_slices.classes
+    )
+    orders = {
+        "probability": (scored_slices.probabilities.max(axis=1), len(right)),
+        "heads_disagree": (-apart, int((apart > 0.0).sum())),
+        "little_brain": (scored_slices.brain_shares, len(right)),
+    }
+    curves = {}
+    for name, (values, most) in orders.items():
+        errors = np.cumsum(~right[np.argsort(values, kind="stable")])
+        last = min(most, int(_MOST_HELD * len(right)))
+        steps = np.unique(np.linspace(0, last, _CURVE_POINTS).astype(int))
+        caught = np.where(steps > 0, errors[np.maximum(steps, 1) - 1], 0)
+        left = (errors[-1] - caught) / (len(right) - steps)
+        curves[name] = {
+            "held": (steps / len(right)).tolist(),
+            "error": left.tolist(),
+        }
+    return curves

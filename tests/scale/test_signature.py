@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tumorlens.errors import MissingFileError, SettingError
-from tumorlens.scale.validation.signature import (
+from tumorlens.scale.signature import (
     fingerprint,
     is_signed,
     read_private_key,

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.calibration.study import FEWEST_OF_A_SITE, MatchedSlices
-from tumorlens.data.manifest import EITHER, Record
-from tumorlens.data.sequences import sequence_word
-from tumorlens.evaluation.performance.figures import calibration_draws
+from tumorlens.data.manifest import EITHER, Record, sequence_word
+from tumorlens.evaluation.performance import calibration_draws
 from tumorlens.evaluation.scored_slices import (
     Judgements,
     ScoredSlices,

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import Phantom
 from tumorlens.data.manifest import Record
 from tumorlens.errors import DatasetError
-from tumorlens.evaluation.performance.intensity_baseline import (
+from tumorlens.evaluation.intensity_baseline import (
     STATISTICS,
     cross_validate_intensity_baseline,
     intensity_statistics,

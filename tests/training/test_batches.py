@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tumorlens.taxonomy import FINDINGS, Lesion, TumorClass
-from tumorlens.training.targets import cell_targets
+from tumorlens.training.batches import cell_targets
 
 
 def square(edge=256, top=96, size=64):

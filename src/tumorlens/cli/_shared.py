@@ -1,23 +1,112 @@
-"""Files that commands write: checked before any work is done, and written.
+"""Options that several commands share, and the files that commands write.
 
-Tables of figures are shown in the terminal.
+Options have the types of paths that they take. Files are checked before any work is
+done, and written. Tables of figures are shown in the terminal.
 
-Tested in `tests/cli/analysis/test_predict.py` and `tests/cli/model/test_evaluate.py`.
+Tested in `tests/cli/analysis/test_predict.py`, `tests/cli/data/test_data.py` and
+`tests/cli/model/test_evaluate.py`.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from tumorlens.errors import OutputError
 from tumorlens.imaging.formats import display_name
 
 if TYPE_CHECKING:
     from tumorlens.report import page_parts
+
+
+PATH = click.Path(path_type=Path)
+"""A file or a folder, which need not exist."""
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+EXISTING_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+EXISTING_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+store_option = click.option(
+    "--store",
+    type=FOLDER,
+    envvar="TUMORLENS_STORE",
+    required=True,
+    help="The server's folder. Environment: TUMORLENS_STORE.",
+)
+operating_point_option = click.option(
+    "--operating-point",
+    envvar="TUMORLENS_OPERATING_POINT",
+    metavar="screening|balanced",
+    help="How to weigh missed tumours against false alarms.  [default: the model's]",
+)
+
+model_option = click.option(
+    "--model",
+    envvar="TUMORLENS_MODEL",
+    metavar="DIR",
+    help="A model bundle other than the shipped one.",
+)
+
+threads_option = click.option(
+    "--threads",
+    envvar="TUMORLENS_THREADS",
+    type=click.IntRange(1, 1024),
+    help="Threads of one forward pass.  [default: the processor's cores]",
+)
+
+precision_option = click.option(
+    "--precision",
+    envvar="TUMORLENS_PRECISION",
+    type=click.Choice(["auto", "float32", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic of the network; auto: whichever graph of the model is faster on "
+    "this machine.",
+)
+
+manifest_option = click.option(
+    "--data",
+    "manifest",
+    type=PATH,
+    required=True,
+    help="Manifest (CSV) or folder with a folder a class.",
+)
+"""Labelled pictures, as `tumorlens.data.manifest.read_manifest` takes them."""
+
+split_option = click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    help="Which part of the manifest to score; 'all' for every row.",
+)
+
+figures_option = click.option(
+    "--json", "json_path", type=PATH, help="Write all figures."
+)
+
+calibrate_on_option = click.option(
+    "--calibrate-on",
+    type=EXISTING_FOLDER,
+    default=None,
+    help="Fix calibration and thresholds on this cross-validation's held-out patients.",
+)
+
+readers_option = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Pictures that are read at the same time.",
+)
+"""Threads that read pictures, for commands that run no network."""
+
 
 STANDARD_OUTPUT = "-"
 
@@ -121,3 +210,24 @@ def show_tables(tables: Iterable[page_parts.Table]) -> None:
         for row in item.rows:
             table.add_row(*row)
         console.print(table)
+
+
+_ARENA_MAX, _ARENAS = -8, 2
+"""M_ARENA_MAX of glibc's malloc.h, and how many threads share."""
+
+_MMAP_THRESHOLD, _LARGE_BYTES = -3, 2**19
+"""M_MMAP_THRESHOLD, and the size: the model's input and most pictures are larger."""
+
+
+def share_heaps() -> None:
+    """Let all threads share two heaps, and large arrays go back when they are free.
+
+    Called before there are other threads. glibc would give up to eight times as many
+    heaps as there are cores, and would soon put large arrays there, too; what pictures
+    and drawings leave in each stays there. Other libraries have no such settings.
+    """
+    if sys.platform == "linux":
+        set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+        if set_option is not None:
+            set_option(_ARENA_MAX, _ARENAS)
+            set_option(_MMAP_THRESHOLD, _LARGE_BYTES)
