@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import struct
 import tracemalloc
 import warnings
@@ -197,6 +198,20 @@ def test_colorfulness_is_the_mean_spread_of_channels() -> None:
     done, data = cv2.imencode(".png", deep)
     assert done
     assert only(data.tobytes()).colorfulness == pytest.approx(0.5)
+
+
+def test_a_chunk_that_claims_gigabytes_takes_none() -> None:
+    done, data = cv2.imencode(".png", np.full((64, 64, 3), 900, np.uint16))
+    assert done
+    whole = data.tobytes()
+    start = whole.index(b"IDAT") - 4
+    claims = whole[:start] + b"\x70\0\0\0" + whole[start + 4 :]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DamagedFileError, match="cut off or broken"):
+        read_study(claims, "x")
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 200 * 1024, f"{grown / 1024:.0f} MB"
+    assert read_study(whole, "x").slices
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])

@@ -80,6 +80,12 @@ _PHOTOMETRIC_TAG = 262
 _MIN_IS_WHITE = 0
 
 _PNG_END = b"IEND\xaeB`\x82"
+_PNG_START = 8
+_CHUNK_FRAME = 12
+"""Bytes of a chunk beside its content: length, kind and checksum."""
+
+_MOST_CHUNKS = 50_000
+"""Chunks of a PNG at most: of 64 MB in the usual pieces of 8 kB there are 8,000."""
 
 
 # Pillow's classes are used directly: `Image.open` would import every plug-in,
@@ -450,12 +456,33 @@ def _decode(image: ImageFile.ImageFile, is_png: bool, data: bytes) -> NDArray[An
     if is_png and _is_wide_png(data):
         # As for TIFF: Pillow checks, OpenCV keeps all bits.
         image.load()
+        if not _has_whole_chunks(data):
+            raise OSError("a chunk of this PNG reaches beyond its end")
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise OSError("OpenCV cannot decode this PNG")
         turn = image.getexif().get(_ORIENTATION_TAG, 1)
         return _turned(_from_opencv(pixels), turn)
     return _pillow_pixels(image)
+
+
+def _has_whole_chunks(data: bytes) -> bool:
+    """Tell whether each chunk of a PNG lies within the file, up to its end.
+
+    OpenCV takes the memory that a chunk asks for before it looks for its bytes.
+    """
+    place = _PNG_START
+    for _ in range(_MOST_CHUNKS):
+        length, kind = (
+            int.from_bytes(data[place : place + 4]),
+            data[place + 4 : place + 8],
+        )
+        place += length + _CHUNK_FRAME
+        if place > len(data):
+            return False
+        if kind == b"IEND":
+            return True
+    return False
 
 
 def _is_wide_png(data: bytes) -> bool:
