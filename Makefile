@@ -55,7 +55,7 @@ $(SERVE)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 $(TEST)/.ready: pyproject.toml constraints.txt scripts/make_env.py
 	@$(NEED_PYTHON)
 	$(PYTHON) scripts/make_env.py $(TEST)
-	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,dev,docs,pacs,fhir,server,archive,client,signing,otel]'
+	$(TEST)/bin/python -m pip install --quiet -c constraints.txt -e '.[train,tune,dev,docs,pacs,fhir,server,archive,client,signing,otel]'
 	@touch $@
 
 docs: $(TEST)/.ready
@@ -218,14 +218,15 @@ test-federated: $(FEDERATED)/.ready
 		$(addprefix tests/scale/federation/test_,deployment.py privacy.py server.py)
 
 # One model over five sites, beside all data in one place and each site alone, and what
-# privacy costs. It goes on where it was stopped. On 2 cores it takes a day or more.
+# privacy costs. It goes on where it was stopped. FEDERATION_SCHEDULE is for a new study;
+# this one takes some hours on 2 cores, and docs/federated.md names a longer one.
+FEDERATION_SCHEDULE ?= --rounds 12 --local-steps 25 --size 160 --early-size 160
 FEDERATION := $(REPRODUCED)/federation
 comma := ,
 SHARED_SETS := --set cheng --set lgg --set brisc_notumor
 OWN_SETS := --set cheng --set lgg_sequences --set brain44 --set soop \
 	--set brisc_notumor
-STUDY := --rounds 30 --local-steps 110 --size 224 --early-size 160
-# Folder, sets, columns that name a site, options of a new study.
+# Folder, sets, columns that name a site, options of a new study, file of the figures.
 define federation_study
 	@test -d "$(TUMORLENS_DATA)/cheng" || { echo "Set TUMORLENS_DATA to the folder \
 of the data sets (cheng, lgg, lgg_sequences, brain44, soop, brisc_notumor)." >&2; exit 1; }
@@ -237,16 +238,19 @@ of the data sets (cheng, lgg, lgg_sequences, brain44, soop, brisc_notumor)." >&2
 	$(FEDERATED)/bin/tumorlens federate simulate --study --by $(3) \
 		--data $(1)/split.csv --out $(1)/study $$( \
 		test -e $(1)/study/plan.json && echo --resume || echo $(4))
+	$(FEDERATED)/bin/python -m json.tool --compact $(1)/study/study/metrics.json \
+		docs/figures/$(5).json
 endef
 
 federation: $(FEDERATED)/.ready
-	$(call federation_study,$(FEDERATION),$(SHARED_SETS),site$(comma)source,$(STUDY))
+	$(call federation_study,$(FEDERATION),$(SHARED_SETS),site$(comma)source,\
+		$(FEDERATION_SCHEDULE),federation)
 
 # The same where each site has sequences and classes of its own, by the network that
 # ships.
 federation-sequences: $(FEDERATED)/.ready
-	$(call federation_study,$(FEDERATION)-sequences,$(OWN_SETS),source,$(STUDY) \
-		--network evidence-net-sequences)
+	$(call federation_study,$(FEDERATION)-sequences,$(OWN_SETS),source,\
+		$(FEDERATION_SCHEDULE) --network evidence-net-sequences,federation-sequences)
 
 # How tumour-free heads of strangers fare, whole and skull-stripped, by the network of
 # the fold that leaves them out, so it needs `make reproduce` first.

@@ -11,9 +11,10 @@ docs/figures/growth.json (`python -m bench.growth --json`), docs/figures/choices
 (`python -m bench.choices --json`), docs/figures/archive.json (`python -m bench.archive
 --json`), docs/figures/fuzz.json (`python -m fuzz --json`), docs/figures/scans.json
 (`make scans`), docs/figures/clinical.json (`make clinical`),
-docs/figures/validation.json (`make validation`; until there are the last eight, their
-pages say that nothing was measured), the shipped bundle's bundle.json, the table of
-settings, and the OpenAPI document.
+docs/figures/validation.json (`make validation`), docs/figures/federation.json and
+docs/figures/federation-sequences.json (`make federation`, `make federation-sequences`;
+until there are the last ten, their pages say that nothing was measured), the shipped
+bundle's bundle.json, the table of settings, and the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from tumorlens.report.model_card import (
 )
 from tumorlens.report.page_parts import FIGURES as FIGURES_BY_TITLE
 from tumorlens.report.page_parts import figure_text, name_text, table
+from tumorlens.scale.federation.report import study_sections
 from tumorlens.settings import NODE_LIMITS, SETTINGS, Setting, Settings
 from tumorlens.web.openapi.document import openapi_document
 
@@ -129,6 +131,9 @@ def main() -> int:
         "docs/clinical.md": {"clinical": _clinical_tables()},
         "docs/input.md": {"fuzz": _fuzz_table()},
         "docs/validation.md": {"validation": _validation_table()},
+        "docs/federated.md": {
+            name: _study_tables(name) for name in ("federation", "federation-sequences")
+        },
         "docs/http-api.md": {"paths": _paths_table(bundle)},
     }
     wanted = {
@@ -546,34 +551,40 @@ def _archive_tables() -> str:
     if measured is None:
         return "Nothing was measured yet: run `python -m bench.archive`."
     facts = measured["machine"]
-    rates = {run["ray_workers"]: run for run in measured["rates"]}
-    one = rates.get(1) or rates[0]
-    rows = [
-        (
-            f"{workers} on Ray, one thread each" if workers else "this process",
-            f"{run['slices_per_second']:.1f}",
-            f"{run['slices_per_second'] / one['slices_per_second']:.2f}",
-            " and ".join(f"{megabytes:.0f} MB" for megabytes in run["peak_mb"]),
-        )
-        for workers, run in rates.items()
+    loads = [
+        run["load_before"] for part in ("rates", "driver") for run in measured[part]
     ]
-    sizes = " and ".join(f"{slices:,}" for slices in one["slices"])
-    heads = ("Workers", "Slices/s", "Times one worker", f"Peak memory at {sizes}")
-    hours = _PAPER_SLICES / one["slices_per_second"] / 3600.0
-    days = hours / _PAPER_WORKERS / 24.0
-    terabytes = _PAPER_SLICES * one["bytes_a_slice"] / 1e12
     lines = [
         f"On {facts['cores']} cores ({facts['cpu']}), with a load of "
-        f"{facts['load_before']} before:",
-        "",
-        *table(heads, rows),
-        "",
-        f"On paper, from the rate of one worker: {_PAPER_SLICES:,} slices take "
-        f"{hours:,.0f} worker-hours, which are {days:.1f} days for "
-        f"{_PAPER_WORKERS} workers, and give {terabytes:.2f} TB of Parquet. Times "
-        "what an hour of a core costs, that is the price of it; reading from a distant "
-        "store comes on top.",
+        f"{min(loads):.1f} to {max(loads):.1f} before a run:",
     ]
+    rates = {run["ray_workers"]: run for run in measured["rates"]}
+    if rates:
+        one = rates.get(1) or next(iter(rates.values()))
+        rows = [
+            (
+                f"{workers} on Ray, one thread each" if workers else "this process",
+                f"{run['slices_per_second']:.1f}",
+                f"{run['slices_per_second'] / one['slices_per_second']:.2f}",
+                " and ".join(f"{megabytes:.0f} MB" for megabytes in run["peak_mb"]),
+            )
+            for workers, run in sorted(rates.items())
+        ]
+        sizes = " and ".join(f"{slices:,}" for slices in one["slices"])
+        heads = ("Workers", "Slices/s", "Times one worker", f"Peak memory at {sizes}")
+        hours = _PAPER_SLICES / one["slices_per_second"] / 3600.0
+        days = hours / _PAPER_WORKERS / 24.0
+        terabytes = _PAPER_SLICES * one["bytes_a_slice"] / 1e12
+        lines += [
+            "",
+            *table(heads, rows),
+            "",
+            f"On paper, from the rate of one worker: {_PAPER_SLICES:,} slices take "
+            f"{hours:,.0f} worker-hours, which are {days:.1f} days for "
+            f"{_PAPER_WORKERS} workers, and give {terabytes:.2f} TB of Parquet. Times "
+            "what an hour of a core costs, that is the price of it; reading from a "
+            "distant store comes on top.",
+        ]
     if measured["driver"]:
         drivers = [
             (
@@ -586,6 +597,20 @@ def _archive_tables() -> str:
         heads = ("Files", "Peak memory of the driver", "Time a file")
         lines += ["", *table(heads, drivers)]
     return "\n".join(lines)
+
+
+def _study_tables(name: str) -> str:
+    """Show what a study of a federation found."""
+    result = _figures(f"{name}.json")
+    if result is None:
+        return f"This study has not been run yet: run `make {name}`."
+    (section,) = study_sections(result)
+    parts = [*section.paragraphs]
+    parts += [
+        "\n".join((f"{part.title}:", "", *table(part.columns, part.rows)))
+        for part in section.tables
+    ]
+    return "\n\n".join(parts)
 
 
 ENDPOINTS = {

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from tests.conftest import draw_phantom
+from tests.samples.dicom_files import saved, slice_file
 from tests.samples.heads import draw_person
 from tests.samples.volumes import draw_head, save_volume
 from tumorlens.cli.main import main
@@ -59,6 +61,23 @@ def test_a_folder_becomes_a_table_with_a_row_for_each_file(images, tmp_path):
     assert rows["broken.png"]["finding"] == "failed"
     assert rows["broken.png"]["why"]
     assert 0 <= float(rows["a.png"]["p_tumor"]) <= 1
+
+
+def test_what_pydicom_and_nibabel_hold_is_judged(tmp_path):
+    series = tmp_path / "series"
+    series.mkdir()
+    for number in range(4):
+        pixels = draw_person(3, 128).astype(np.uint16)
+        made = slice_file(pixels, position=6.0 * number, InstanceNumber=number + 1)
+        (series / f"{number}.dcm").write_bytes(saved(made))
+    done = run("judge_objects.py", series)
+    assert done.returncode == 0, done.stderr
+    assert "Series of 4 slices: " in done.stdout
+    assert "One slice of it: " in done.stdout
+    volume = save_volume(draw_head((12, 14, 10)), tmp_path / "head.nii.gz")
+    done = run("judge_objects.py", volume)
+    assert done.returncode == 0, done.stderr
+    assert "Series of 36 slices: " in done.stdout
 
 
 def test_reports_of_predict_are_read(images, tmp_path):

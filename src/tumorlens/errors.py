@@ -286,3 +286,10 @@ class TrainingError(TumorLensError):
 
     code = "bad_run"
     http_status = 400
+
+
+class DivergedError(TrainingError):
+    """The loss of a training run is no longer a number."""
+
+    def __init__(self) -> None:
+        super().__init__("The loss is no longer a number.", "Lower the learning rate.")

@@ -317,6 +317,37 @@ def test_folds_start_from_weights_and_inherit_who_shaped_them(
         cross_validate(records, TINY, tmp_path, say=quiet)
 
 
+def test_folds_go_on_from_the_same_fold_of_an_earlier_run(trained, records, tmp_path):
+    earlier, later = trained[0].parent, tmp_path / "later"
+    plan = FoldPlan(goes_on_from=earlier)
+    longer = replace(TINY, learning_rate=1e-6)
+    places = {fold: later / f"fold{fold}" for fold in (0, 1)}
+    train_folds(records, places, longer, plan, quiet)
+    for fold, place in places.items():
+        # With next to no rate a run ends where it began.
+        for mine, first in zip(
+            weights_of(place), weights_of(trained[fold]), strict=True
+        ):
+            np.testing.assert_allclose(mine, first, atol=1e-3)
+    train_folds(records, places, longer, plan, quiet)
+    for other in (FoldPlan(), FoldPlan(goes_on_from=later)):
+        with pytest.raises(TrainingError, match="did not start from these weights"):
+            train_folds(records, places, longer, other, quiet)
+
+
+def test_no_fold_goes_on_from_a_network_that_has_seen_its_patients(
+    trained, records, tmp_path
+):
+    dealt_otherwise = [replace(row, fold=1 - row.fold) for row in records]
+    place = {0: tmp_path / "fold0"}
+    plan = FoldPlan(goes_on_from=trained[0].parent)
+    with pytest.raises(TrainingError, match="has trained on pictures that fold 0"):
+        train_folds(dealt_otherwise, place, TINY, plan, quiet)
+    with pytest.raises(TrainingError, match="holds no complete fold 0"):
+        train_folds(records, place, TINY, FoldPlan(goes_on_from=tmp_path), quiet)
+    assert not place[0].exists()
+
+
 def test_all_folds_together_are_read_back(records, folder):
     place, _ = folder
     held = held_out_by_folds(place, records)

@@ -208,6 +208,8 @@ def test_masks_beside_a_scan_are_set_aside(tmp_path: Path, name: str) -> None:
         *(("T1_to_MNI_warp.nii.gz", "deformation"), ("swi_ph.nii.gz", "phase")),
         *(("t1_e2_ph.nii", "phase"), ("x_imaginary.nii.gz", "imaginary")),
         ("spmT_0001.nii", "statistic"),
+        # What TumorLens itself wrote there.
+        *(("evidence.nii.gz", "map of computed"), ("a.overlay.png", "TumorLens wrote")),
     ],
 )
 def test_what_was_computed_beside_a_scan_is_set_aside(

@@ -19,7 +19,7 @@ from tests.samples.dicom_studies import change, ill_head, write_series
 from tests.samples.drawn_series import drawn_series
 from tests.samples.volume_bundle import build_volume_bundle
 from tests.samples.volumes import EDGE_MM, LESION, draw_head
-from tumorlens.errors import BundleError, InputError, SettingError
+from tumorlens.errors import InputError, SettingError
 from tumorlens.imaging.dicom.grouping import read_dicom
 from tumorlens.imaging.study import MRSequence
 from tumorlens.inference.series.classifier import (
@@ -29,18 +29,16 @@ from tumorlens.inference.series.classifier import (
 from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.operations.drift import reference_rates
-from tumorlens.pacs.analysis import (
-    NONE_IN_A_PART,
-    analysis_with,
-    dicom_finding,
-    judge_files,
-    lesion_mask,
-    study_analysis,
-)
+from tumorlens.pacs.analysis import analysis_with, judge_files, study_analysis
 from tumorlens.pacs.queue import SeriesJob, SeriesQueue, StudyJob
 from tumorlens.pacs.shadow import shadow_analysis
 from tumorlens.report.dicom import codes
 from tumorlens.report.dicom.finding import SentResult
+from tumorlens.report.dicom.results import (
+    NONE_IN_A_PART,
+    dicom_finding,
+    lesion_mask,
+)
 from tumorlens.report.dicom.sc import burn_in
 from tumorlens.report.slice.overlay import render_overlay
 from tumorlens.taxonomy import Answer, TumorClass, own_classes
@@ -96,14 +94,6 @@ def test_no_tumour_is_as_certain_as_all_that_is_clear(tmp_path: Path) -> None:
     found = replace(found, raw_probabilities={**found.probabilities, **halved})
     p_class = dicom_finding(found, "tiny").p_class
     assert p_class == pytest.approx(1.0 - found.p_tumor)
-
-
-def test_shadow_mode_refuses_what_no_label_speaks_of(tmp_path: Path) -> None:
-    with (
-        closing(SeriesQueue(tmp_path / "queue")) as queue,
-        pytest.raises(BundleError, match="classes of its own"),
-    ):
-        shadow_analysis(load_own(tmp_path), None, queue)
 
 
 def load_own(folder: Path) -> SeriesClassifier:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.analysis.test_own_classes import OWN
+from tests.conftest import build_tiny_bundle
 from tests.samples.dicom_studies import change, ill_head, wait_for, write_series
 from tumorlens.errors import DatasetError, MissingFileError
+from tumorlens.evaluation.shadow import measure_shadow
 from tumorlens.inference.series.classifier import (
     SeriesClassifier,
     load_series_classifier,
@@ -19,6 +22,7 @@ from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.pacs.node.node_queue import NodeQueue
 from tumorlens.pacs.queue import SeriesQueue
 from tumorlens.pacs.shadow import (
+    judged_classes,
     read_labels,
     shadow_analysis,
     shadow_cases,
@@ -97,6 +101,35 @@ def test_findings_are_kept_and_meet_their_labels(
     # With the last series of the study its labels go, and no other's.
     assert queue.forget("1") and len(queue.labels()) == 3
     assert queue.forget("2") and list(queue.labels()) == ["accession_number=B"]
+
+
+def test_labels_may_be_of_classes_of_ones_own(
+    queue: SeriesQueue, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    build_tiny_bundle(folder, OWN)
+    own = load_series_classifier(folder, threads=1)
+    for number in range(3):
+        study = f"1.2.826.0.{number}"
+        pixels = ill_head() if number < 2 else None
+        add(queue, write_series(tmp_path / f"{number}", study, pixels=pixels), study)
+    judge_all(queue, own, 3)
+    assert judged_classes(queue) == OWN
+    table = tmp_path / "labels.csv"
+    lines = ("1.2.826.0.0,Astro_Cytoma", "1.2.826.0.1,glioma", "1.2.826.0.2,healthy")
+    table.write_text("\n".join(("study_instance_uid,label", *lines)))
+    with pytest.raises(DatasetError, match="label that is not known"):
+        read_labels(table)
+    found = read_labels(table, OWN)
+    queue.keep_labels({name: label.value for name, label in found.items()})
+    cases = {case.study[-1]: case for case in shadow_cases(queue).studies}
+    assert cases["0"].label == "astro_cytoma" and cases["0"].kinds == (OWN[0],)
+    figures = measure_shadow(list(cases.values()), list(cases.values()))["all"]
+    # A glioma is a tumour, of no kind that this model could name.
+    assert (figures["tumor"], figures["free"]) == (2, 1)
+    assert figures["sensitivity"]["value"] == figures["specificity"]["value"] == 1.0
+    assert figures["kind_named"]["value"] == 1.0
 
 
 def test_a_part_is_kept_as_its_report_would_say_it(

@@ -220,6 +220,18 @@ def test_counts_stand_by_value_and_decision():
     assert "<svg" in html
 
 
+def test_decisions_stand_in_words_and_colours_of_their_own():
+    names = ("tumor", "uncertain", "other", "not_brain_mri")
+    rows = [
+        {"month": "2026-01", "decision": name, "slices": 1, "failed": 0}
+        for name in names
+    ]
+    html = archive_page(counts={"month": rows})
+    for title in ("tumour, kind open 1", "unclear 1", "tumour of another kind 1"):
+        assert f"</span>{title}</li>" in html
+    assert len(set(re.findall(r'<li><span style="--c: (#\w+)"', html))) == 4
+
+
 def test_series_are_folded_by_month_scanner_and_decision():
     html = archive_page()
     folds = re.findall(r"<summary>(.*?)</summary>", html)

@@ -168,6 +168,25 @@ def test_the_set_that_shows_most_patients_of_each_kind_is_not_crowded_out():
     )
 
 
+def test_slices_are_drawn_by_their_factors():
+    def made(source, label, sequence):
+        record = Record(Path("a.png"), label, source=source, sequence=sequence)
+        return [Sample(record, np.zeros((8, 8), np.uint8), None, None)] * 5
+
+    glioma, pituitary = TumorClass.GLIOMA, TumorClass.PITUITARY
+    samples = [
+        *made("a", glioma, MRSequence.T1),
+        *made("a", pituitary, MRSequence.T1),
+        *made("a", glioma, MRSequence.T2),
+        *made("b", glioma, None),
+    ]
+    factors = {"a": 2.0, "a:T1": 3.0, "a:T1:glioma": 0.5, "b": 7.0}
+    drawn = sampling_weights(samples, "natural", factors).reshape(4, 5).sum(axis=1)
+    np.testing.assert_allclose(drawn / drawn[2], [1.5, 3.0, 1.0, 3.5])
+    with pytest.raises(DatasetError, match="No training slice is of a:T2:pituitary"):
+        sampling_weights(samples, "natural", {"a:T2:pituitary": 2.0})
+
+
 def head(outline=None, brain=True):
     """Draw a bright skull around a darker brain."""
     square = np.where(disc(95) > 0, np.uint8(100), disc(120) // 255 * np.uint8(220))

@@ -58,6 +58,17 @@ def test_the_time_left_is_right_within_a_fifth_after_the_first_minute(validation
     assert pace.left(CONFIG.total_steps) == pytest.approx(counting)
 
 
+def test_the_first_step_compiles_and_tells_no_time():
+    pace = Pace(CONFIG, 10)
+    pace.step_done(900.0, CONFIG.early_size)
+    assert pace.knows_compiling_alone
+    pace.step_done(1.0, CONFIG.early_size)
+    assert not pace.knows_compiling_alone
+    # A new size compiles too, and the pace of the old one is known.
+    pace.step_done(900.0, CONFIG.size)
+    assert not pace.knows_compiling_alone
+
+
 def test_before_the_first_step_nobody_knows():
     assert Pace(CONFIG, 10).left(0) is None
 

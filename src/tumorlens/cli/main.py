@@ -41,6 +41,7 @@ COMMANDS = {
     "anonymise": ("services", "Take identifiers out of DICOM files."),
     "data": ("data", "Check, split and fetch data sets."),
     "train": ("model", "Train a model."),
+    "tune": ("model", "Search for the choices that train the best model."),
     "export": ("model", "Turn a training run into a model bundle."),
     "quantise": ("model", "Put a faster graph in int8 into a bundle."),
     "calibrate": ("model", "Fit and measure what a bundle says of whole series."),

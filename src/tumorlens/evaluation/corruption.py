@@ -32,7 +32,7 @@ from tumorlens.statistics import (
     mean_figure,
     share_figure,
 )
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass, Verdict
+from tumorlens.taxonomy import Finding, TumorClass, Verdict, is_tumor
 from tumorlens.training.augment.kspace import (
     add_spike,
     picture_of,
@@ -216,10 +216,11 @@ CORRUPTIONS: dict[str, tuple[Damage, tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class _Sample:
-    """N slices, by who judges them, with their class indices (N,) and patients."""
+    """N slices, by who judges them, with their classes, patients, and tumours (N,)."""
 
     parts: Sequence[tuple[Classifier, Sequence[Slice]]]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.str_]
+    tumor: NDArray[np.bool_]
     patients: Sequence[str]
 
 
@@ -227,7 +228,7 @@ class _Sample:
 class _Answers:
     """Answers of the bundle for the sample; each of shape (N,)."""
 
-    predicted: NDArray[np.int64]
+    predicted: NDArray[np.str_]
     p_tumor: NDArray[np.float64]
     cleared: NDArray[np.bool_]
     refused: NDArray[np.bool_]
@@ -272,7 +273,6 @@ def measure_corruption(
     clean = _judge(sample)
     figures["clean"] = _figures(clean, sample)
     figures["kinds"] = {}
-    tumor = sample.labels != NO_TUMOR_INDEX
     lost, cleared = [], []
     for kind in CORRUPTIONS:
         say(f"Damaging {len(sample.patients)} slices: {kind}.")
@@ -286,10 +286,10 @@ def measure_corruption(
     figures["drop"] = mean_figure(np.mean(lost, axis=0), sample.patients)
     more = np.mean(cleared, axis=0)
     figures["sensitivity_drop"] = mean_figure(
-        np.where(tumor, more, np.nan), sample.patients
+        np.where(sample.tumor, more, np.nan), sample.patients
     )
     figures["specificity_drop"] = mean_figure(
-        np.where(tumor, np.nan, -more), sample.patients
+        np.where(sample.tumor, np.nan, -more), sample.patients
     )
     return figures
 
@@ -313,17 +313,24 @@ def _unflagged(records: Sequence[Record]) -> list[Record]:
 
 
 def _read(measured_bundles: Sequence[MeasuredBundle], of_each_class: int) -> _Sample:
-    parts, labels, patients = [], [], []
+    parts: list[tuple[Classifier, list[Slice]]] = []
+    labels: list[Finding] = []
+    patients: list[str] = []
     for item in measured_bundles:
         slices = []
         for record in pick_of_each_class(_unflagged(item.records), of_each_class):
             slice_ = read_labelled_slice(record)
             if slice_ is not None and record.label is not None:
                 slices.append(slice_)
-                labels.append(CLASSES.index(record.label))
+                labels.append(record.label)
                 patients.append(record.group)
         parts.append((item.classifier, slices))
-    return _Sample(parts, np.array(labels, np.int64), patients)
+    return _Sample(
+        parts,
+        np.array([str(label) for label in labels], np.str_),
+        np.array([is_tumor(label) for label in labels], np.bool_),
+        patients,
+    )
 
 
 def _judge(sample: _Sample, kind: str = "", strength: int = 0) -> _Answers:
@@ -342,7 +349,7 @@ def _judge(sample: _Sample, kind: str = "", strength: int = 0) -> _Answers:
     ]
     labels = [item.label for item in decisions]
     return _Answers(
-        np.array([CLASSES.index(item.raw_predicted) for item in decisions]),
+        np.array([str(item.raw_predicted) for item in decisions], np.str_),
         np.array([item.raw_p_tumor for item in decisions]),
         np.array([item is TumorClass.NO_TUMOR for item in labels]),
         np.array([item is Verdict.NOT_BRAIN_MRI for item in labels]),
@@ -350,8 +357,7 @@ def _judge(sample: _Sample, kind: str = "", strength: int = 0) -> _Answers:
 
 
 def _figures(answers: _Answers, sample: _Sample) -> dict[str, Any]:
-    tumor = sample.labels != NO_TUMOR_INDEX
-    patients = sample.patients
+    tumor, patients = sample.tumor, sample.patients
 
     def among(values: NDArray[np.bool_], rows: NDArray[np.bool_]) -> Figure | None:
         return share_figure(np.where(rows, values, np.nan), patients)

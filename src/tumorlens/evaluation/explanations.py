@@ -60,7 +60,7 @@ from tumorlens.statistics import (
     read_outline,
     share_figure,
 )
-from tumorlens.taxonomy import CLASSES, TUMOR_CLASSES
+from tumorlens.taxonomy import CLASSES, clear_places, is_tumor
 
 MAPS = ("evidence", "gradcam")
 """The maps that are tested, by name."""
@@ -107,12 +107,13 @@ def read_cases(measured_bundles: Sequence[MeasuredBundle], count: int) -> list[C
     count
         Largest number of slices, shared evenly by bundles and tumour classes.
     """
-    each = share_of_each(count // len(TUMOR_CLASSES), measured_bundles)
     cases = []
     for item in measured_bundles:
-        for label in TUMOR_CLASSES:
+        tumors = [name for name in item.classifier.bundle.classes if is_tumor(name)]
+        each = share_of_each(count // len(tumors), measured_bundles)
+        for label in tumors:
             labelled = [
-                row for row in item.records if row.label is label and not row.flag
+                row for row in item.records if row.label == label and not row.flag
             ]
             drawn = [row for row in labelled if row.mask is not None]
             for record in pick(drawn or labelled, each):
@@ -187,7 +188,9 @@ def draw_maps(
     rows = np.arange(len(cases))
     columns = [case.column for case in cases]
     shares = [
-        cell_probabilities(cells, case.column, case.bundle.cells)
+        cell_probabilities(
+            cells, case.column, case.bundle.cells, clear_places(case.bundle.classes)
+        )
         for cells, case in zip(outputs.evidence, cases, strict=True)
     ]
     return {
@@ -287,13 +290,14 @@ def _curves(session: Session, case: Case, seed: int) -> NDArray[np.float64]:
     inputs = np.repeat(np.stack(pictures)[..., None], 3, axis=-1)
     outputs = run(session, inputs.astype(np.float32))
     calibration = case.bundle.calibration
-    pooled = pool_evidence(outputs.evidence, calibration.evidence_cells)
+    clear = clear_places(case.bundle.classes)
+    pooled = pool_evidence(outputs.evidence, calibration.evidence_cells, clear)
     shares = sequence_shares(outputs, case.bundle)
     probabilities = calibrated_probabilities(
         outputs.logits, pooled, calibration, shares
     )
     # A lesion of another kind has no place among the four classes.
-    if case.column < len(CLASSES):
+    if case.column < len(CLASSES) and not case.bundle.has_own_classes:
         probabilities = class_view(probabilities)
     return probabilities[:, case.column].reshape(2, len(ORDERS), len(SHARES))
 

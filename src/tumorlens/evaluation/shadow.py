@@ -14,13 +14,14 @@ import numpy as np
 
 from tumorlens.statistics import Figure, share_figure
 from tumorlens.taxonomy import (
-    TUMOR_FINDINGS,
     Answer,
     Decided,
     Finding,
     Lesion,
+    OwnClass,
     TumorClass,
     Verdict,
+    is_tumor,
 )
 
 SCHEMA = "tumorlens-shadow/1"
@@ -161,7 +162,7 @@ def _rates(cases: Sequence[LabelledCase]) -> dict[str, Any]:
     named = [
         case
         for case in tumor
-        if case.label in TUMOR_FINDINGS and case.answer is Answer.TUMOR
+        if case.answer is Answer.TUMOR and _are_comparable(case.label, case.kinds)
     ]
     return {
         "cases": len(cases),
@@ -185,12 +186,22 @@ def _rates(cases: Sequence[LabelledCase]) -> dict[str, Any]:
     }
 
 
+def _are_comparable(label: Decided | None, kinds: Sequence[Finding]) -> bool:
+    """Tell whether a label names a kind, of the set that the model's kinds are of."""
+    if label is None or isinstance(label, Verdict):
+        return False
+    own = any(isinstance(kind, OwnClass) for kind in kinds)
+    return isinstance(label, OwnClass) is own
+
+
 def _answers(studies: Sequence[LabelledCase]) -> dict[str, dict[str, int]]:
+    own = {case.label for case in studies if isinstance(case.label, OwnClass)}
+    order: list[Decided] = [*sorted(own), *LABEL_ORDER]
     counts = {
         label.value: Counter(
             case.answer.value for case in studies if case.label == label
         )
-        for label in LABEL_ORDER
+        for label in order
     }
     return {
         label: {answer.value: row[answer.value] for answer in Answer}
@@ -240,7 +251,10 @@ def _is_refused(case: LabelledCase) -> bool:
 
 
 def _is_tumor(case: LabelledCase) -> bool:
-    return case.label is Verdict.TUMOR or case.label in TUMOR_FINDINGS
+    label = case.label
+    if label is None or isinstance(label, Verdict):
+        return label is Verdict.TUMOR
+    return is_tumor(label)
 
 
 def _says_tumor(case: LabelledCase) -> bool:

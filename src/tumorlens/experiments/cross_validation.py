@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import sys
@@ -37,7 +38,7 @@ from tumorlens.experiments.packaging import (
     make_bundle,
     too_few_sentence,
 )
-from tumorlens.inference.bundle.bundle import Bundle
+from tumorlens.inference.bundle.bundle import Bundle, sha256_of
 from tumorlens.inference.bundle.facts import Rules
 from tumorlens.inference.classifier import load_classifier
 from tumorlens.report.words import counted
@@ -62,6 +63,7 @@ from tumorlens.training.weights import (
 
 OUTPUTS = "heldout.npz"
 _CONFIG = "config.json"
+_START = "start.json"
 _of_this_process: list[Sample] = []
 """What a process of `_train_at_once` read when it started."""
 
@@ -82,11 +84,21 @@ class FoldPlan:
         Runs that train at the same time, each in a process of its own.
     weights
         Keras weights that every run starts from; None for the network's own start.
+    goes_on_from
+        Folder of an earlier cross-validation of the same folds: each run starts from
+        the weights that left the same patients out there. None for no such folder.
     """
 
     only: Sequence[int] = ()
     jobs: int = 1
     weights: Path | None = None
+    goes_on_from: Path | None = None
+
+    def start(self, fold: int) -> Path | None:
+        """Give the weights that the run without a fold starts from."""
+        if self.goes_on_from is not None:
+            return self.goes_on_from / f"fold{fold}" / BEST_WEIGHTS
+        return self.weights
 
 
 def sized_for_folds(
@@ -147,6 +159,8 @@ def train_folds(
     samples, left_out = load_samples(usable)
     for sentence in left_out:
         say(f"Left out: {sentence}")
+    for fold, place in places.items():
+        _check_start(usable, samples, fold, place, plan)
     missing = {
         fold: place for fold, place in places.items() if not (place / OUTPUTS).exists()
     }
@@ -154,13 +168,13 @@ def train_folds(
         for sentence in fold_support_lines(samples, list(places), config, parent):
             say(sentence)
         jobs = min(plan.jobs, len(missing))
-        model = build_first(config, plan.weights)
+        model = build_first(config, plan.start(next(iter(missing))))
         cost = expected_cost(model, config, samples, []).of_runs(len(missing), jobs)
         say(cost.sentence(config, len(missing)))
         if jobs > 1:
-            _train_at_once(usable, missing, config, jobs, plan.weights)
+            _train_at_once(usable, missing, config, jobs, plan)
     for fold, place in places.items():
-        train_fold(samples, fold, config, place, say, plan.weights)
+        train_fold(samples, fold, config, place, say, plan.start(fold))
     return samples
 
 
@@ -263,11 +277,7 @@ def train_fold(
     if (folder / OUTPUTS).exists():
         say(f"Fold {fold} is complete.")
         return
-    held_out = [
-        sample
-        for sample in samples
-        if sample.record.fold == fold and not sample.record.train_only
-    ]
+    held_out = held_out_samples(samples, fold)
     if not held_out:
         raise TrainingError(
             f"No usable row of the manifest is in fold {fold}.",
@@ -328,20 +338,76 @@ def _check_config(folder: Path, config: TrainingConfig) -> None:
         )
 
 
+def _check_start(
+    records: Sequence[Record],
+    samples: Sequence[Sample],
+    fold: int,
+    place: Path,
+    plan: FoldPlan,
+) -> None:
+    """Refuse to go on from a network that has seen patients of the fold.
+
+    What a run started from is kept beside it, so that it goes on from there alone.
+    """
+    if plan.goes_on_from is None:
+        started = None
+    else:
+        earlier = plan.goes_on_from / f"fold{fold}"
+        if not (earlier / OUTPUTS).exists():
+            raise TrainingError(
+                f"{plan.goes_on_from} holds no complete fold {fold}.",
+                "Run `tumorlens train --folds` there first.",
+            )
+        seen = HeldOut.load(earlier / OUTPUTS, records).records
+        left_out = {item.record.path for item in held_out_samples(samples, fold)}
+        if not left_out <= {row.path for row in seen}:
+            raise TrainingError(
+                f"The network in {earlier} has trained on pictures that fold {fold} "
+                "leaves out.",
+                "Give the manifest that its folds were dealt in.",
+            )
+        started = sha256_of(earlier / BEST_WEIGHTS)
+    path = place / _START
+    if not any((place / name).exists() for name in (OUTPUTS, CHECKPOINT)):
+        place.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if started is not None:
+            text = json.dumps({"weights_sha256": started}) + "\n"
+            path.write_text(text, encoding="utf-8")
+        return
+    before = None
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))["weights_sha256"]
+    if before != started:
+        raise TrainingError(
+            f"{place} holds a run that did not start from these weights.",
+            "Give the same --folds-weights as before, or another folder.",
+        )
+
+
+def held_out_samples(samples: Sequence[Sample], fold: int) -> list[Sample]:
+    """List the samples that a fold leaves out, and is judged on."""
+    return [
+        sample
+        for sample in samples
+        if sample.record.fold == fold and not sample.record.train_only
+    ]
+
+
 def _train_at_once(
     records: Sequence[Record],
     places: dict[int, Path],
     config: TrainingConfig,
     jobs: int,
-    weights: Path | None,
+    plan: FoldPlan,
 ) -> None:
     # A fork would copy the locks of TensorFlow's threads, and hang.
     fresh = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(jobs, fresh, _read_samples, (list(records),))
     try:
         runs = [
-            pool.submit(_train_here, *place, config, weights)
-            for place in places.items()
+            pool.submit(_train_here, fold, place, config, plan.start(fold))
+            for fold, place in places.items()
         ]
         for run in runs:
             run.result()

@@ -21,7 +21,7 @@ from tumorlens.data.manifest import (
     read_manifest,
 )
 from tumorlens.data.ood_pictures import CT_FLAG
-from tumorlens.errors import DatasetError, OutputError
+from tumorlens.errors import BundleError, DatasetError, OutputError
 from tumorlens.evaluation.corruption import measure_corruption
 from tumorlens.evaluation.explanations import measure_faithfulness
 from tumorlens.evaluation.leakage import check_held_out
@@ -69,9 +69,10 @@ from tumorlens.report.words import counted
 from tumorlens.statistics import read_outline
 from tumorlens.taxonomy import (
     CLASSES,
-    TUMOR_CLASSES,
     OwnClass,
+    are_same_classes,
     is_no_lesion,
+    is_tumor,
 )
 
 METRICS_FILE = "metrics.json"
@@ -157,16 +158,15 @@ def evaluate_bundles(
         No row is in the split, or none could be predicted; or they are to be
         recorded as held out and are not.
     BundleError
-        A bundle cannot be used.
+        A bundle cannot be used, or is of other classes than the first.
     """
     manifest = read_manifest(config.manifest, may_be_own=True)
     records = _rows_of_split(manifest, config)
     # All are loaded before any is scored: a wrong folder shows at once.
     everyone = [*folders, *([] if other is None else [other])]
     classifiers = [load_classifier(folder, precision=FLOAT32) for folder in everyone]
-    own = [item.bundle for item in classifiers if item.bundle.has_own_classes]
-    if own and len(everyone) > 1:
-        own[0].require_four_classes()
+    for item in classifiers[1:]:
+        _check_same_classes(classifiers[0].bundle, item.bundle)
     records = in_classes_of(classifiers[0].bundle, records)
     unrecorded = replace(config, record_as=None)
     evaluations = [
@@ -186,12 +186,7 @@ def evaluate_bundles(
     ]
     if comparisons:
         first.metrics["comparisons"] = comparisons
-    if config.damaged and own:
-        say(
-            "Not measured, since the classes are your own: damage, pictures that are "
-            "no brain MRI, and maps."
-        )
-    elif config.damaged:
+    if config.damaged:
         # The CT among the pictures is no brain MRI, and measured as such.
         tomograms = [row for row in manifest if row.flag == CT_FLAG]
         measured_bundles = MeasuredBundle(
@@ -199,6 +194,17 @@ def evaluate_bundles(
         )
         first.metrics.update(measure_network([measured_bundles], config.damaged, say))
     return evaluations[: len(folders)]
+
+
+def _check_same_classes(first: Bundle, other: Bundle) -> None:
+    if are_same_classes(first.classes, other.classes):
+        return
+    raise BundleError(
+        f"The model in {first.folder} knows {', '.join(first.classes)}; the one in "
+        f"{other.folder} knows {', '.join(other.classes)}. No row has the class that "
+        "both would have to find.",
+        "Compare models of the same classes, of which the same ones are tumours.",
+    )
 
 
 def in_classes_of(bundle: Bundle, records: Sequence[Record]) -> list[Record]:
@@ -344,9 +350,10 @@ def measure_network(
     dict
         Plain JSON: ``robustness``, ``foreign`` and ``faithfulness``.
     """
-    damaged = max(1, slices // len(CLASSES))
+    classes = measured_bundles[0].classifier.bundle.classes
+    damaged = max(1, slices // len(classes))
     drawn = max(1, slices // 10)
-    cases = max(len(TUMOR_CLASSES), 3 * slices // 10)
+    cases = max(sum(map(is_tumor, classes)), 3 * slices // 10)
     return {
         "robustness": measure_corruption(measured_bundles, say, damaged),
         "foreign": measure_ood(measured_bundles, say, drawn),

@@ -132,7 +132,8 @@ def _run(
         training = config.training.for_classes_of(records)
         config = replace(config, training=training)
     if config.size_epochs and not config.resume:
-        config = replace(config, training=_sized(config, records))
+        sized = sized_training(config.training, records, config.include_flagged)
+        config = replace(config, training=sized)
     _prepare_folder(config, manifest_digest(records))
     parent = Parent.stored(config.folder)
     if parent is not None and parent.bundle is None:
@@ -143,7 +144,7 @@ def _run(
     held_out = None
     if config.calibrate_on is not None:
         held_out = _held_by_folds(config.calibrate_on, records, parent)
-    data = _load(records, config.training, config.include_flagged, say)
+    data = load_data(records, config.training, config.include_flagged, say)
     # Known before hours of training, not after.
     check_both_kinds(
         np.array([NO_TUMOR_INDEX - is_tumor(x.findings[0]) for x in data.validation])
@@ -222,7 +223,7 @@ def export_run(
     manifest = Path(stored["manifest"])
     records = read_manifest(manifest, may_be_own=True)
     _check_manifest(manifest, folder, manifest_digest(records), stored)
-    data = _load(records, config, bool(stored["include_flagged"]), say)
+    data = load_data(records, config, bool(stored["include_flagged"]), say)
     data = replace(data, took=stored_cost(folder), parent=Parent.stored(folder))
     model = network_of(config).build(None)
     load_weights(model, weights)
@@ -260,13 +261,17 @@ def with_figures(bundle: Bundle, cross_validation: Path | None) -> Bundle:
     return bundle
 
 
-def configured(choices: Mapping[str, Any]) -> TrainingConfig:
+def configured(
+    choices: Mapping[str, Any], base: TrainingConfig | None = None
+) -> TrainingConfig:
     """Make a config of what was chosen; the network's own defaults for the rest.
 
     Parameters
     ----------
     choices
         Fields of `TrainingConfig`.
+    base
+        Where the rest comes from instead.
 
     Raises
     ------
@@ -274,16 +279,21 @@ def configured(choices: Mapping[str, Any]) -> TrainingConfig:
         A value cannot be; or early steps are to see a network's whole volumes
         smaller, which are read once, for one size.
     """
-    network = find_network(choices.get("network", TrainingConfig.network))
-    fields = {**network.defaults, **choices}
-    if network.judges == "volumes":
-        fields.setdefault("early_size", fields["size"])
-        if fields["early_size"] != fields["size"]:
-            raise SettingError(
-                f"early_size is {fields['early_size']}, size is {fields['size']}.",
-                f"{choices['network']} takes one size from start to end.",
-            )
-    return TrainingConfig(**fields)
+    if base is not None:
+        config = replace(base, **choices)
+    else:
+        network = find_network(choices.get("network", TrainingConfig.network))
+        fields = {**network.defaults, **choices}
+        if network.judges == "volumes":
+            fields.setdefault("early_size", fields["size"])
+        config = TrainingConfig(**fields)
+    is_of_volumes = find_network(config.network).judges == "volumes"
+    if is_of_volumes and config.early_size != config.size:
+        raise SettingError(
+            f"early_size is {config.early_size}, size is {config.size}.",
+            f"{config.network} takes one size from start to end.",
+        )
+    return config
 
 
 def _make(
@@ -304,14 +314,15 @@ def _make(
     return make_volume_bundle(model, config, data, out, say)
 
 
-def _sized(config: RunConfig, records: Sequence[Record]) -> TrainingConfig:
-    training = config.training
+def sized_training(
+    config: TrainingConfig, records: Sequence[Record], include_flagged: bool
+) -> TrainingConfig:
+    """Size the epochs of a run by what it trains on; see `steps_for`."""
     slices = sum(
-        row.split == "train"
-        for row in _usable(records, training, config.include_flagged)
+        row.split == "train" for row in _usable(records, config, include_flagged)
     )
-    steps = steps_for(slices, training.batch_size, training.steps_per_epoch)
-    return replace(training, steps_per_epoch=steps)
+    steps = steps_for(slices, config.batch_size, config.steps_per_epoch)
+    return replace(config, steps_per_epoch=steps)
 
 
 def _usable(
@@ -340,12 +351,30 @@ def _calibrating(
     return [row for row, seen in zip(rows, known, strict=True) if not seen]
 
 
-def _load(
+def load_data(
     records: list[Record],
     config: TrainingConfig,
     include_flagged: bool,
     say: Callable[[str], None],
 ) -> TrainingData:
+    """Read the pictures that a run trains on and validates on.
+
+    Parameters
+    ----------
+    records
+        Rows of a manifest with a split.
+    config
+        Every choice of the run.
+    include_flagged
+        True to use rows that the manifest flags, too.
+    say
+        Receives lines of progress.
+
+    Raises
+    ------
+    TrainingError
+        No row is in one of the splits.
+    """
     slices = network_of(config).judges == "slices"
     usable = _usable(records, config, include_flagged)
     parts = {}

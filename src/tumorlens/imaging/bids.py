@@ -68,7 +68,7 @@ _LAST_WORDS = {
         "mask seg segm dseg probseg segmentation label labels labelmap aseg aparc+aseg "
         "wmparc ribbon filled pve pveseg"
     ),
-    _MAP: "adc eadc cbf cbv rcbf rcbv mtt ttp tmax ktrans fa md colfa",
+    _MAP: "adc eadc cbf cbv rcbf rcbv mtt ttp tmax ktrans fa md colfa evidence",
     "is a statistic of a functional series": "zstat tstat fstat cope varcope spmt spmf",
     "is a deformation between two volumes": "warp warpcoef invwarp warpfield",
     "shows phase, not the strength of the signal": "ph phase pha",
@@ -80,6 +80,9 @@ dcm2niix, digits behind them left out."""
 _WORD_REASONS = {
     word: reason for reason, words in _LAST_WORDS.items() for word in words.split()
 }
+_OWN_MAP = re.compile(r"\.(evidence|gradcam|overlay)\.png$")
+"""Ends of the maps that `predict --maps` writes."""
+
 _FREESURFER_LABELS = ("aseg", "aparc", "wmparc")
 """First words of FreeSurfer's segmentations (`aseg.presurf.mgz`)."""
 
@@ -146,7 +149,7 @@ def bids_name(path: str) -> BidsName | None:
 
 
 def reason_aside(path: str) -> str:
-    """Say why a volume among others is not to be judged, by its name.
+    """Say why a volume or picture among others is not to be judged, by its name.
 
     Parameters
     ----------
@@ -159,6 +162,8 @@ def reason_aside(path: str) -> str:
         The end of a sentence that starts with the file's name; empty where the
         volume is to be judged.
     """
+    if _OWN_MAP.search(path):
+        return "is a map that TumorLens wrote over another picture"
     name = bids_name(path)
     if name is not None:
         part = _PARTS.get(name.entities.get("part", ""))

@@ -372,13 +372,54 @@ _FOREIGN = (
     _Foreign(b"II\x2a\0\x10\0\0\0CR", "a camera's raw picture", _TO_PNG),
     _Foreign(b"AVI ", "a film", "Export single pictures of it, as PNG.", 8),
     _Foreign(b"\x1a\x45\xdf\xa3", "a film", "Export single pictures of it, as PNG."),
-    _Foreign(b"MZ", "a program", ""),
+    _Foreign(b"\x30\x26\xb2\x75", "a film", "Export single pictures of it, as PNG."),
+    _Foreign(b"\0\0\1\xba", "a film", "Export single pictures of it, as PNG."),
+    _Foreign(b"\0\0\1\xb3", "a film", "Export single pictures of it, as PNG."),
+    _Foreign(
+        b"L\0\0\0\1\x14\2\0",
+        "a shortcut of Windows, which holds no picture",
+        "Give the file that it leads to.",
+    ),
+    _Foreign(
+        b"[InternetShortcut]", "a link to a page", "Save what it leads to as a file."
+    ),
+    _Foreign(
+        b"\0\5\x16\7",
+        "what macOS keeps beside a file (AppleDouble), and holds no picture",
+        "Give the file of the same name without the leading ._",
+    ),
+    _Foreign(
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "an old document of Office, a message of Outlook or Thumbs.db",
+        "Save the picture in it as a file.",
+    ),
+    _Foreign(
+        b"bplist00",
+        "a list of properties of macOS, as stands for a file left in iCloud",
+        "Download the file itself.",
+    ),
+    _Foreign(b"{\\rtf", "a document (RTF)", _THE_PICTURE),
+    _Foreign(
+        b"<?xml", "text (XML), no picture", "Give the files that it tells of, if any."
+    ),
+    _Foreign(b"\xd7\xcd\xc6\x9a", "a drawing of Windows (WMF)", _TO_PNG),
+    _Foreign(b" EMF", "a drawing of Windows (EMF)", _TO_PNG, 40),
+    _Foreign(b"gimp xcf", "a GIMP document", _TO_PNG),
+    _Foreign(b"\x04\x22\x4d\x18", "packed by LZ4", _UNPACK),
+    _Foreign(
+        b"MZ", "a program", "If it holds an archive, unpack it, and give the folder."
+    ),
     _Foreign(b"\x7fELF", "a program", ""),
     _Foreign(b"\xca\xfe\xba\xbe", "a program", ""),
 )
 _FTYP = b"ftyp"
 _MULTIPART = re.compile(
     rb"(\r?\n)?--[^\r\n]{1,70}\r?\n([A-Za-z-]+:[^\r\n]*\r?\n)*content-type:", re.I
+)
+_MESSAGE = re.compile(
+    rb"(?=[\s\S]{0,8000}^(From|To|Subject|Message-ID):)([A-Za-z-]+:[^\r\n]*\r?\n"
+    rb"([ \t][^\r\n]*\r?\n)*){3}",
+    re.M,
 )
 _HEIF_BRANDS = frozenset(
     (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
@@ -421,6 +462,15 @@ def unknown_format(data: bytes, name: str) -> InputError:
             return UnknownFormatError(
                 f"{name} is {item.title}.", item.hint or WHAT_IS_READ
             )
+    if data and not data.strip(b"\0"):
+        return UnknownFormatError(
+            f"{name} starts with zeros alone, as a copy that broke off does.",
+            "Copy or download it again.",
+        )
+    if _MESSAGE.match(data):
+        return UnknownFormatError(
+            f"{name} is an e-mail.", "Save its attachments as files."
+        )
     start = data[:512]
     if start and b"\0" not in start:
         try:

@@ -19,9 +19,9 @@ from tumorlens.errors import InputError, MissingFileError
 from tumorlens.imaging.dicom.grouping import gather_series
 from tumorlens.imaging.geometry import LPS_TO_RAS, even_grid_of, slice_gap
 from tumorlens.imaging.study import Series, stacks_of
-from tumorlens.pacs.analysis import Judged
 from tumorlens.pacs.queue import SeriesJob, SeriesQueue
 from tumorlens.pacs.shadow import header_facts, pseudonym_key
+from tumorlens.report.dicom.results import Judged
 from tumorlens.report.feedback import Feedback, MarkedResult, own_classes_of
 from tumorlens.taxonomy import CLASSES, decision_of, own_classes
 

@@ -26,7 +26,6 @@ from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.study.classifier import StudyClassifier
 from tumorlens.jobs.monitored_rates import RateMonitor
 from tumorlens.pacs.analysis import (
-    Judged,
     Keep,
     judge_files,
     study_analysis,
@@ -40,6 +39,8 @@ from tumorlens.pacs.queue import (
     study_names,
 )
 from tumorlens.pacs.worker import Analysis
+from tumorlens.report.dicom.results import Judged
+from tumorlens.report.feedback import own_classes_of
 from tumorlens.report.series import series_to_json
 from tumorlens.taxonomy import (
     CLASSES,
@@ -47,8 +48,10 @@ from tumorlens.taxonomy import (
     Decided,
     Finding,
     Lesion,
+    OwnClass,
     TumorClass,
     Verdict,
+    own_classes,
     parse_class,
 )
 
@@ -118,11 +121,7 @@ def shadow_analysis(
         Where the operating point is not in the bundle.
     OutputError
         Where the key of the pseudonyms can be neither read nor written.
-    BundleError
-        Where the bundle's classes are a user's own.
     """
-    # Labels are of the four classes.
-    classifier.bundle.require_four_classes()
     point = classifier.bundle.point(operating_point)
     key = pseudonym_key(queue.folder)
 
@@ -197,6 +196,8 @@ def _finding(judged: Judged) -> dict[str, Any]:
         "p_tumor": said.p_tumor,
         "partial": bool(said.missing),
         **kept,
+        # A label that comes later may be of a user's own classes.
+        **own_classes_of(tuple(judged.prediction.raw_probabilities or ())),
     }
 
 
@@ -264,7 +265,7 @@ def _scanner(header: Dataset) -> str:
 # --- Labels that come later ---
 
 
-def read_labels(path: Path) -> dict[str, Decided]:
+def read_labels(path: Path, classes: Sequence[OwnClass] = ()) -> dict[str, Decided]:
     """Read a CSV file of labels, one a study.
 
     Parameters
@@ -274,7 +275,10 @@ def read_labels(path: Path) -> dict[str, Decided]:
         ``accession_number`` and ``study_instance_uid``, or both, of which one may be
         empty in a row. Others are not looked at. A label is a class in any of the
         usual spellings, ``other`` (a tumour of another kind), ``vascular`` (a lesion
-        that is no tumour) or ``tumor`` (of a kind that is not known).
+        that is no tumour), ``tumor`` (of a kind that is not known), or one of the
+        classes.
+    classes
+        A user's own that the node's model knows (`judged_classes`); none for the four.
 
     Returns
     -------
@@ -305,7 +309,7 @@ def read_labels(path: Path) -> dict[str, Decided]:
             for number, row in enumerate(reader, start=2):
                 if number > _MOST_ROWS:
                     raise DatasetError(f"{name} has more than {_MOST_ROWS} rows.")
-                label = _label(row[columns["label"]] or "")
+                label = _label(row[columns["label"]] or "", classes)
                 values = {way: (row[columns[way]] or "").strip() for way in ways}
                 names = study_names(
                     values.get("study_instance_uid", ""),
@@ -314,8 +318,8 @@ def read_labels(path: Path) -> dict[str, Decided]:
                 if label is None:
                     raise DatasetError(
                         f"Row {number} of {name} has a label that is not known.",
-                        f"Use one of: {', '.join(LABELS)}. Leave out what is not known "
-                        "yet.",
+                        f"Use one of: {', '.join((*classes, *LABELS))}. Leave out what "
+                        "is not known yet.",
                     )
                 if not names:
                     raise DatasetError(
@@ -346,8 +350,11 @@ def _heading(text: str) -> str:
     return known.get(word, word)
 
 
-def _label(text: str) -> Decided | None:
+def _label(text: str, classes: Sequence[OwnClass] = ()) -> Decided | None:
     word = text.strip().lower()
+    for name in classes:
+        if name.lower() == word:
+            return name
     if word in ("tumor", "tumour"):
         return Verdict.TUMOR
     if word in tuple(Lesion):
@@ -421,6 +428,21 @@ class ShadowCases:
     unmatched: int
 
 
+def judged_classes(queue: SeriesQueue) -> tuple[OwnClass, ...]:
+    """List the own classes that a node's series were judged in; none for the four.
+
+    Parameters
+    ----------
+    queue
+        Queue of the node; it may be running.
+    """
+    is_tumor: dict[str, bool] = {}
+    for _, facts in queue.noted():
+        for finding in facts.get("findings", ()):
+            is_tumor |= finding.get("classes", {})
+    return own_classes(is_tumor)
+
+
 def shadow_cases(queue: SeriesQueue) -> ShadowCases:
     """Set what a node has kept beside the labels that came.
 
@@ -429,7 +451,8 @@ def shadow_cases(queue: SeriesQueue) -> ShadowCases:
     queue
         Queue of the node; it may be running.
     """
-    labels = {name: _label(text) for name, text in queue.labels().items()}
+    classes = judged_classes(queue)
+    labels = {name: _label(text, classes) for name, text in queue.labels().items()}
     used: set[str] = set()
     series: list[ShadowCase] = []
     together: dict[str, ShadowCase] = {}
@@ -480,8 +503,9 @@ def shadow_cases(queue: SeriesQueue) -> ShadowCases:
 def _case(finding: Mapping[str, Any], common: Mapping[str, Any]) -> ShadowCase:
     answer = Answer(finding["finding"])
     refused = answer is Answer.NOT_BRAIN_MRI
+    own = {str(item): item for item in own_classes(finding.get("classes", {}))}
     kinds = tuple(
-        Lesion(item) if item in tuple(Lesion) else TumorClass(item)
+        own.get(item) or (Lesion(item) if item in tuple(Lesion) else TumorClass(item))
         for item in finding["kinds"]
     )
     return ShadowCase(

@@ -156,6 +156,14 @@ _TITLES = {
     "status": "By status",
 }
 _OTHER_COLOR = "#8a979c"
+_DECISIONS = {
+    "tumor": ("tumour, kind open", "#b3446c"),
+    "other": ("tumour of another kind", "#e69f00"),
+    "vascular": ("vascular lesion", "#56b4e9"),
+    "uncertain": ("unclear", "#b59b5b"),
+}
+"""Titles and colours of decisions that are none of the classes."""
+
 _NOT_STATED = "not stated"
 
 
@@ -272,11 +280,15 @@ def _label(value: object, column: str) -> str:
     if value is None:
         return _NOT_STATED
     if column == "decision":
+        if value in _DECISIONS:
+            return _DECISIONS[str(value)][0]
         return name_text(str(value)).replace("_", " ").replace("mri", "MRI")
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _color(decision: object) -> str:
+    if decision in _DECISIONS:
+        return _DECISIONS[str(decision)][1]
     known = parse_class(str(decision)) if isinstance(decision, str) else None
     return INFO[known].color if isinstance(known, TumorClass) else _OTHER_COLOR
 

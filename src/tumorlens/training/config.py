@@ -6,6 +6,7 @@ Tested in `tests/training/test_fit.py`.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ _USUAL: dict[str, Any] = {
     "open_licences": False,
     "classes": {},
     "precision": _FLOAT32,
+    "draw_factors": {},
 }
 
 _SHARES = (
@@ -88,6 +90,9 @@ class TrainingConfig:
         Arithmetic of a step: float32, or bfloat16 with weights, heads, losses and
         optimizer in float32 (mixed precision: Micikevicius et al. 2018, ICLR; Kalamkar
         et al. 2019, arXiv:1905.12322). What is kept and served is float32.
+    draw_factors
+        How much more often slices are drawn than `sampling` says; see
+        `dataset.sampling_weights`.
     """
 
     network: str = "evidence-net"
@@ -113,6 +118,7 @@ class TrainingConfig:
     # Left out of the hash, which a dict has none of; equality counts it.
     classes: dict[str, bool] = field(default_factory=dict, hash=False)
     precision: Precision = _FLOAT32
+    draw_factors: dict[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be.
@@ -143,6 +149,11 @@ class TrainingConfig:
             raise SettingError(
                 f"learning_rate is {self.learning_rate}.", "Use above 0."
             )
+        for source, factor in self.draw_factors.items():
+            if not 0.0 < factor < math.inf:
+                raise SettingError(
+                    f"The draw factor of {source} is {factor}.", "Use above 0."
+                )
         for name, known in (("sampling", Sampling), ("precision", Precision)):
             if getattr(self, name) not in get_args(known):
                 raise SettingError(
@@ -172,7 +183,7 @@ class TrainingConfig:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a JSON object; without those that are as usual."""
         document = asdict(self)
-        for name in ("classes", "precision"):
+        for name in ("classes", "precision", "draw_factors"):
             if document[name] == _USUAL[name]:
                 del document[name]
         return document
@@ -200,5 +211,6 @@ class TrainingConfig:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SettingError(
                 f"{path} is not the config of a run: {error!r}.",
-                "Start the run again in an empty folder.",
+                "Give the config.json that a run wrote, or start again in an empty "
+                "folder.",
             ) from error

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tumorlens.data.labelled_slices import read_one_slice
 from tumorlens.data.manifest import Record
+from tumorlens.data.sequences import sequence_word
 from tumorlens.data.skull_stripping import (
     STORED_SIZE,
     brain_mask,
@@ -226,7 +227,9 @@ def _place(record: Record) -> tuple[str, str, str] | None:
 
 
 def sampling_weights(
-    samples: Sequence[Sample], sampling: Sampling
+    samples: Sequence[Sample],
+    sampling: Sampling,
+    factors: Mapping[str, float] | None = None,
 ) -> NDArray[np.float64]:
     """Chance of each sample to be drawn.
 
@@ -246,12 +249,43 @@ def sampling_weights(
         alike and all sets alike, those shown as T2 too `SHOWN_AS_T2` times as often
         and those of a source by `SOURCE_RATIOS`; within one, findings by
         `FINDING_RATIOS`.
+    factors
+        How much more often slices are drawn than that, by ``source``,
+        ``source:sequence`` or ``source:sequence:finding``, such as
+        ``brain44:T1C:glioma``; those that fit a slice are multiplied.
 
     Returns
     -------
     ndarray
         Shape (N,), summing to 1.
+
+    Raises
+    ------
+    DatasetError
+        A factor fits no slice.
     """
+    weights = _usual_weights(samples, sampling)
+    for name, factor in (factors or {}).items():
+        fits = np.array([name in _draw_names(sample) for sample in samples])
+        if not fits.any():
+            raise DatasetError(
+                f"No training slice is of {name}, whose draws are to be multiplied.",
+                "Name a source, source:sequence or source:sequence:finding as the "
+                "manifest has them, such as cheng:T1C:glioma.",
+            )
+        weights[fits] *= factor
+    return weights / weights.sum()
+
+
+def _draw_names(sample: Sample) -> set[str]:
+    record = sample.record
+    start = f"{record.source}:{sequence_word(record.sequence)}"
+    return {record.source, start, *(f"{start}:{name}" for name in sample.findings)}
+
+
+def _usual_weights(
+    samples: Sequence[Sample], sampling: Sampling
+) -> NDArray[np.float64]:
     if sampling == "class-source-sequence":
         return _by_finding(samples)
     by_class, by_source = sampling != "natural", sampling == "class-source"

@@ -12,7 +12,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from tensorboardX import SummaryWriter
 
-from tumorlens.errors import TrainingError
+from tumorlens.errors import DivergedError, TrainingError
 from tumorlens.taxonomy import CLASSES, FINDINGS, Finding, clear_places, is_tumor
 from tumorlens.training.batches import Batch, BatchStream
 from tumorlens.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -224,6 +224,7 @@ def compile_model(
     model: keras.Model,
     config: TrainingConfig,
     first_step: keras.Variable | None = None,
+    present: keras.Variable | None = None,
 ) -> None:
     """Give a network its losses and its optimizer (Adam, or AdamW).
 
@@ -236,9 +237,11 @@ def compile_model(
     first_step
         Step of the run at which an optimizer starts that remembers nothing; None for
         the first.
+    present
+        The same as of `CandidateLoss`; None for all findings.
     """
     losses: dict[str, keras.losses.Loss] = {
-        "logits": CandidateLoss(config.label_smoothing)
+        "logits": CandidateLoss(config.label_smoothing, present)
     }
     weights = {"logits": 1.0}
     if "evidence" in model.output_names:
@@ -424,43 +427,42 @@ def _run(
     if progress is not None:
         say(expected_cost(model, config, training, validation).sentence(config))
     history = done.history
-    log = RunLog(folder, history)
     losses: list[float] = []
     pace = Pace(config, len(validation))
     started = before = time.monotonic()
     step = done.step
     if _stalled(history, config.patience):
         step = config.total_steps
-    for batch in stream.batches(step, config.total_steps, config.size_at):
-        losses.append(train_step(model, batch))
-        step += 1
-        now = time.monotonic()
-        pace.step_done(now - before, config.size_at(step - 1))
-        before = now
-        if step % config.steps_per_epoch == 0:
-            row = _end_epoch(model, config, validation, history, folder, step)
-            row |= {
-                "loss": float(np.mean(losses)),
-                "seconds_per_step": (now - started) / (step - done.step),
-            }
-            losses.clear()
-            history.append(row)
-            log.write(row)
-            if on_epoch is not None:
-                on_epoch(row)
-            pace.epoch_done(time.monotonic() - now)
-            say(_line(row, config, pace.left(step) or 0.0))
-            save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
-            before = time.monotonic()
-            pace.epoch_done(before - now)
-            if _stalled(history, config.patience):
-                say(f"No better epoch in {config.patience}: stopping.")
-                break
-        elif step % _STEPS_BETWEEN_CHECKPOINTS == 0:
-            save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
-        if progress is not None:
-            progress(_progress(step, config, pace))
-    log.close()
+    with closing(RunLog(folder, history)) as log:
+        for batch in stream.batches(step, config.total_steps, config.size_at):
+            losses.append(train_step(model, batch))
+            step += 1
+            now = time.monotonic()
+            pace.step_done(now - before, config.size_at(step - 1))
+            before = now
+            if step % config.steps_per_epoch == 0:
+                row = _end_epoch(model, config, validation, history, folder, step)
+                row |= {
+                    "loss": float(np.mean(losses)),
+                    "seconds_per_step": (now - started) / (step - done.step),
+                }
+                losses.clear()
+                history.append(row)
+                log.write(row)
+                if on_epoch is not None:
+                    on_epoch(row)
+                pace.epoch_done(time.monotonic() - now)
+                say(_line(row, config, pace.left(step) or 0.0))
+                save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
+                before = time.monotonic()
+                pace.epoch_done(before - now)
+                if _stalled(history, config.patience):
+                    say(f"No better epoch in {config.patience}: stopping.")
+                    break
+            elif step % _STEPS_BETWEEN_CHECKPOINTS == 0:
+                save_checkpoint(folder / CHECKPOINT, model, Progress(step, history))
+            if progress is not None:
+                progress(_progress(step, config, pace))
     draw_curves(history, folder / CURVES)
     load_weights(model, folder / BEST_WEIGHTS)
     # What it counted is of the weights on their way, not of their average.
@@ -471,7 +473,7 @@ def _run(
 
 def _progress(step: int, config: TrainingConfig, pace: Pace) -> StepProgress:
     epoch = min(config.epochs, step // config.steps_per_epoch + 1)
-    left = pace.left(step) or 0.0
+    left = None if pace.knows_compiling_alone else pace.left(step)
     return StepProgress(step, config.total_steps, epoch, config.epochs, left)
 
 
@@ -489,7 +491,7 @@ def training_stream(training: Sequence[Sample], config: TrainingConfig) -> Batch
     kind = BatchStream if network.judges == "slices" else VolumeStream
     return kind(
         training,
-        sampling_weights(training, config.sampling),
+        sampling_weights(training, config.sampling, config.draw_factors),
         config.batch_size,
         config.seed,
         config.strip_share,
@@ -545,15 +547,13 @@ def targets_and_weights(
 
 
 def train_step(model: keras.Model, batch: Batch) -> float:
-    """Take one step, and return its loss; raises `TrainingError` where it is none."""
+    """Take one step, and return its loss; raises `DivergedError` where it is none."""
     targets, weights = targets_and_weights(model, batch)
     logs = model.train_on_batch(batch.pixels, targets, weights, return_dict=True)
     loss = float(logs["loss"])
     model.reset_metrics()
     if not np.isfinite(loss):
-        raise TrainingError(
-            "The loss is no longer a number.", "Lower the learning rate."
-        )
+        raise DivergedError
     return loss
 
 

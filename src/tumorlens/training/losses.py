@@ -36,11 +36,19 @@ class EvidenceLoss(keras.losses.Loss):
     clear
         Places of the classes that are free of tumour; the first is the one that the
         log-odds are against.
+    present
+        The same as of `CandidateLoss`; what is free of tumour is in the cells of every
+        slice, and always counts.
     """
 
-    def __init__(self, clear: Sequence[int] = (NO_TUMOR_INDEX,)) -> None:
+    def __init__(
+        self,
+        clear: Sequence[int] = (NO_TUMOR_INDEX,),
+        present: keras.Variable | None = None,
+    ) -> None:
         super().__init__(name="evidence_loss")
         self._clear = list(clear)
+        self._present = present
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
         """Work out the loss of each cell.
@@ -56,8 +64,12 @@ class EvidenceLoss(keras.losses.Loss):
         KerasTensor
             Shape (N, g, g), float32; the second term is the same in all cells.
         """
-        classes = -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
         lesions = 1.0 - ops.sum(ops.one_hot(self._clear, y_true.shape[-1]), axis=0)
+        present = self._present
+        if present is not None:
+            present = ops.maximum(present, 1.0 - lesions)
+        logs = ops.log_softmax(_restricted(y_pred, present), axis=-1)
+        classes = -ops.sum(y_true * logs, axis=-1)
         lesion_truth = y_true * lesions
         inside = ops.sum(lesion_truth, axis=-1)
         counts = ops.sum(y_true, axis=-1)
@@ -86,11 +98,20 @@ class CandidateLoss(keras.losses.Loss):
     ----------
     label_smoothing
         Share of the target that is spread over all answers.
+    present
+        Shape (F,), float32: 1 for each answer that the slices can show, 0 for those
+        that are left out of the softmax and learn nothing; None for all. A head of
+        which a site of a federation lacks answers is else taught that there are none
+        (restricted softmax: Li and Zhan 2021, KDD, with their scale at 0, since Adam
+        makes a step of any size of a gradient).
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, label_smoothing: float = 0.0, present: keras.Variable | None = None
+    ) -> None:
         super().__init__(name="candidate_loss")
         self._smoothing = label_smoothing
+        self._present = present
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
         """Work out the loss of each row.
@@ -108,7 +129,19 @@ class CandidateLoss(keras.losses.Loss):
         KerasTensor
             Shape (N,), float32.
         """
-        logs = ops.log_softmax(y_pred, axis=-1)
+        logs = ops.log_softmax(_restricted(y_pred, self._present), axis=-1)
         together = ops.logsumexp(logs + _NEVER * (y_true - 1.0), axis=-1)
-        spread = ops.mean(logs, axis=-1)
+        if self._present is None:
+            spread = ops.mean(logs, axis=-1)
+        else:
+            spread = ops.sum(logs * self._present, axis=-1) / ops.sum(self._present)
         return -(1.0 - self._smoothing) * together - self._smoothing * spread
+
+
+def _restricted(
+    outputs: KerasTensor, present: keras.Variable | KerasTensor | None
+) -> KerasTensor:
+    """Take answers that are not present out of a softmax."""
+    if present is None:
+        return outputs
+    return outputs * present - _NEVER * (1.0 - present)

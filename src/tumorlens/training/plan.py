@@ -139,14 +139,15 @@ class StepProgress:
     epoch, epochs
         The epoch at work, from 1, and their number.
     seconds_left
-        Time that is left, if the run does not stop early.
+        Time that is left, if the run does not stop early; None where nothing but the
+        first step is known, which compiles the network.
     """
 
     step: int
     total: int
     epoch: int
     epochs: int
-    seconds_left: float
+    seconds_left: float | None
 
 
 class Pace:
@@ -169,6 +170,7 @@ class Pace:
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._size = self._steps = 0
         self._validation: float | None = None
+        self.knows_compiling_alone = False
 
     def step_done(self, seconds: float, size: int) -> None:
         """Note a step's time; the first at a size compiles, and counts for little."""
@@ -180,6 +182,7 @@ class Pace:
         self._steps += 1
         if self._steps == 2:
             self._recent.clear()
+        self.knows_compiling_alone = not self._recent and self._steps == 1
         if self._steps > 1 or not self._recent:
             self._recent.append(seconds)
 

@@ -125,6 +125,17 @@ def test_json_and_csv_agree(run: Run, folder: Path, tmp_path: Path) -> None:
         assert document["p_tumor"] == pytest.approx(float(row["p_tumor"]), abs=1e-6)
 
 
+def test_maps_that_were_written_beside_the_pictures_are_not_judged(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "--maps", folder) == 0
+    before = capsys.readouterr().out
+    assert run(folder) == 0
+    after = capsys.readouterr().out
+    assert "2 slices" in before and "2 slices" in after
+    assert "6 files were left out: each is a map that TumorLens wrote" in after
+
+
 def test_maps_have_the_size_of_the_input(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+import tumorlens
 from tests.cli.model.test_train import SMALL, invoke
 from tests.samples.heads import TINY, draw_person
 from tumorlens.data.manifest import read_manifest, write_manifest
@@ -28,6 +29,7 @@ from tumorlens.training.networks.registry import find_network, network_of
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+SHIPPED = Path(tumorlens.__file__).parent / "models/evidence-net"
 TUMOR = {"metastasis": "yes", "lymphoma": "yes", "abscess": "no"}
 NAMES = ["lymphoma", "metastasis", "abscess"]
 IS_TUMOR = {name: TUMOR[name] == "yes" for name in NAMES}
@@ -129,6 +131,35 @@ def test_some_of_the_classes_are_measured_by_all_of_them(
     confusion = np.array(figures["confusion"])
     assert confusion.shape == (3, 3)
     assert confusion.sum(axis=1).tolist() == [0, 2, 2]
+
+
+def test_robustness_and_comparison_are_of_the_classes(
+    trained: Any, own_set: Path, tmp_path: Path
+) -> None:
+    words = ("evaluate", "--data", own_set, "--split", "test")
+    bundle = trained[0] / "bundle"
+    result = invoke(
+        *(*words, "--model", bundle, "--compare", bundle, "--robustness", 6),
+        *("--out", tmp_path / "report"),
+    )
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "report/metrics.json").read_text())
+    damaged = figures["robustness"]
+    assert damaged["slices"] == 6
+    for strengths in damaged["kinds"].values():
+        assert len(strengths["strengths"]) == 5
+    # The figures of the clean sample, too, are of the three classes.
+    right = np.trace(np.array(figures["confusion"])) / 6
+    assert damaged["clean"]["accuracy"]["value"] == pytest.approx(right)
+    assert figures["faithfulness"]["slices"] == 2, "one of each kind of tumour"
+    (compared,) = figures["comparisons"]
+    assert compared["figures"]["3-class accuracy, by slice"]["p"] == 1.0
+    assert "Recall, metastasis" in compared["figures"]
+    page = (tmp_path / "report/report.html").read_text()
+    assert "Metastasis" in page and "Glioma" not in page and "4-class" not in page
+    result = invoke(*words, "--model", bundle, "--compare", SHIPPED)
+    assert result.exit_code == 2
+    assert "Compare models of the same classes" in result.output
 
 
 def test_the_bundle_answers_for_a_picture(

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from tests.conftest import build_tiny_bundle
 from tests.samples.archives import (
@@ -23,6 +24,7 @@ from tests.samples.archives import (
     draw_pictures,
     part_files,
 )
+from tests.samples.dicom_studies import write_series
 from tumorlens.cli.main import main
 from tumorlens.taxonomy import own_classes
 
@@ -208,6 +210,7 @@ def test_two_runs_into_one_folder_are_refused(
         (("--part-size", "7"), "part size: 1000, now 7"),
         (("--operating-point", "balanced"), "operating point: screening, now balanced"),
         (("--maps", "--part-size", "1000"), "(maps: False, now True)"),
+        (("--dicom",), "(dicom: False, now True)"),
     ],
 )
 def test_another_call_into_the_same_folder_is_refused(
@@ -236,6 +239,110 @@ def test_maps_lie_where_readers_of_parquet_do_not_look(
         data = (out / "_maps" / f"{stems[1]}.{kind}.png").read_bytes()
         assert data.startswith(b"\x89PNG")
     assert ds.dataset(out).count_rows() == 2
+
+
+def probability_in(report: Path) -> float:
+    """Read the first probability that a structured report states."""
+    waiting = list(dcmread(report).ContentSequence)
+    while waiting:
+        item = waiting.pop(0)
+        if item.ValueType == "NUM":
+            return float(item.MeasuredValueSequence[0].NumericValue)
+        waiting = [*item.get("ContentSequence", []), *waiting]
+    raise AssertionError("the report states no number")
+
+
+def test_dicom_results_are_what_scan_says_of_each_series(
+    run: Run, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    pytest.importorskip("highdicom", reason="the extra 'pacs' is not installed")
+    import pyarrow.dataset as ds
+
+    archive, out = draw_archive(tmp_path / "drawn"), tmp_path / "out"
+    assert run(archive, "--out", out, "--dicom") == 1
+    rows = archive_rows(out)
+    by_file = {row["file"].removeprefix(f"{archive}/"): row for row in rows}
+    stem = by_file["far/third"]["dicom"]
+    of_series = [row for row in rows if row["dicom"] == stem]
+    assert [row["slice"] for row in of_series] == [0, 1, 2, 3, 4]
+    assert {row["dicom_status"] for row in of_series} == {"ok"}
+    assert by_file["short/0.dcm"]["dicom"] not in (None, stem)
+    assert by_file["pictures/0001.png"]["dicom"] is None
+    assert by_file["pictures/0001.png"]["dicom_status"] is None
+    report = dcmread(out / "_dicom" / f"{stem}.sr.dcm")
+    assert report.Modality == "SR"
+    assert report.StudyInstanceUID == of_series[0]["study"]
+    assert report.PatientName == dcmread(archive / "far" / "third").PatientName
+    picture = dcmread(out / "_dicom" / f"{stem}.sc.dcm")
+    assert picture.StudyInstanceUID == of_series[0]["study"]
+    alone = tmp_path / "alone"
+    shutil.copytree(archive / "series", alone)
+    shutil.copy(archive / "far" / "third", alone)
+    table = tmp_path / "scan.json"
+    call = ["scan", str(alone), "--json", str(table), "--model", str(tiny_bundle)]
+    assert main([*call, "--precision", "float32"]) == 0
+    (found,) = json.loads(table.read_text())
+    told = probability_in(out / "_dicom" / f"{stem}.sr.dcm")
+    assert told == pytest.approx(100.0 * found["p_tumor"], abs=0.06)
+    assert ds.dataset(out).count_rows() == len(rows)
+
+
+def test_a_series_that_dicom_cannot_refer_to_keeps_its_rows(
+    run: Run, tmp_path: Path
+) -> None:
+    pytest.importorskip("highdicom", reason="the extra 'pacs' is not installed")
+    for path in write_series(tmp_path / "series", slices=3):
+        item = dcmread(path)
+        item.StudyInstanceUID = ""
+        item.save_as(path)
+    assert run(tmp_path / "series", "--out", tmp_path / "out", "--dicom") == 0
+    rows = archive_rows(tmp_path / "out")
+    assert [row["status"] for row in rows] == ["ok"] * 3
+    assert {(row["dicom"], row["dicom_status"]) for row in rows} == {
+        (None, "bad_input")
+    }
+    assert not (tmp_path / "out" / "_dicom").exists()
+
+
+def test_a_killed_run_goes_on_with_its_dicom_results(
+    run: Run, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    pytest.importorskip("highdicom", reason="the extra 'pacs' is not installed")
+    for number in range(20):
+        write_series(tmp_path / "many" / f"{number:02d}", slices=3)
+    out = tmp_path / "out"
+    call = (tmp_path / "many", "--out", out, "--part-size", 1, "--dicom")
+    process = started(tiny_bundle, *call)
+    wait_for_parts(process, out, 2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = part_files(out)
+    made = {path: path.stat().st_mtime_ns for path in (out / "_dicom").rglob("*.dcm")}
+    assert 2 <= len(before) < 20
+    assert run(*call) == 0
+    after = part_files(out)
+    assert {name: after[name] for name in before} == before
+    stems = {row["dicom"] for row in archive_rows(out)}
+    assert len(stems) == 20
+    reports = {path.name for path in (out / "_dicom").rglob("*.sr.dcm")}
+    assert reports == {f"{stem.rsplit('/', 1)[1]}.sr.dcm" for stem in stems}
+    for name in before:
+        number = name.removeprefix("part-").partition(".")[0]
+        report = out / "_dicom" / "00000" / f"{number}-000000.sr.dcm"
+        assert report.stat().st_mtime_ns == made[report]
+
+
+def test_dicom_results_need_their_extra(
+    run: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tumorlens.cli.scale.batch.find_spec", lambda _: None)
+    pictures = draw_pictures(tmp_path / "few", 1)
+    assert run(pictures, "--out", tmp_path / "out", "--dicom") == 2
+    assert "needs the extra 'pacs'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_estimate_alone_judges_nothing(

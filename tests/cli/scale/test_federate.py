@@ -12,6 +12,7 @@ from tests.samples.federated_sites import draw_site
 from tumorlens.cli.main import main
 from tumorlens.data.manifest import read_manifest, write_manifest
 from tumorlens.errors import DatasetError
+from tumorlens.scale.federation.report import study_sections
 
 TINY = (
     *("--network", "seed-cnn", "--rounds", "1", "--local-steps", "1"),
@@ -113,8 +114,10 @@ def test_a_study_compares_its_arms_and_goes_on(manifests, tmp_path, capsys):
     assert set(result["arms"]["centralised"]["accuracy_by_site"]) == {"east", "west"}
     assert set(result["beside_centralised"]) == set(arms) - {"centralised"}
     assert set(result["above_mean_alone"]) == {"east", "west"}
+    assert list(result["private_beside_federated"]) == ["federated-epsilon-8"]
+    assert result["kept_aside"]["east"] == {"slices": 4, "patients": 4}
     page = (tmp_path / "out" / "study" / "report.html").read_text()
-    assert "points of the centralised one" in page
+    assert "points of centralised" in page
     assert main([*call, "--resume"]) == 0
     assert "Arm" not in capsys.readouterr().out
 
@@ -137,3 +140,66 @@ def test_a_site_of_other_lesions_alone_trains_and_judges_no_arm(manifests, tmp_p
     assert line.startswith("west has no slice of the four classes")
     with pytest.raises(DatasetError, match="No site has a slice"):
         kept_aside_samples({"west": sites["west"]}, plan, tmp_path / "o", told.append)
+
+
+def test_a_study_says_whether_what_was_asked_is_reached():
+    def share(value):
+        return {"value": value, "low": value - 0.02, "high": value + 0.02}
+
+    def arm(accuracy, epsilon=None):
+        cost = {"bytes": 5e6, "seconds": 90.0, "epsilon": epsilon, "problems": 0}
+        sites = {"east": share(accuracy), "west": share(accuracy)}
+        figures = {"accuracy": share(accuracy), "auroc_tumor": share(0.95)}
+        return {**figures, "accuracy_by_site": sites, **cost}
+
+    result = {
+        "plan": {
+            "strategy": "fedavg",
+            "training": {
+                **{"network": "evidence-net", "epochs": 12, "steps_per_epoch": 25},
+                "size": 160,
+            },
+        },
+        "margin": 0.015,
+        "arms": {
+            "federated": arm(0.80),
+            "centralised": arm(0.81),
+            "federated-epsilon-8": arm(0.70, 7.98),
+        },
+        "kept_aside": {
+            "east": {"slices": 1200, "patients": 30},
+            "west": {"slices": 80, "patients": 9},
+        },
+        "beside_centralised": {
+            "federated": {"difference": share(-0.01), "within_margin": True},
+            "federated-epsilon-8": {"difference": share(-0.11), "within_margin": False},
+        },
+        "private_beside_federated": {
+            "federated-epsilon-8": {"difference": share(-0.1)}
+        },
+        "above_mean_alone": {
+            "east": {"difference": share(0.05), "above": True},
+            "west": {"difference": share(-0.01), "above": False},
+        },
+    }
+    (section,) = study_sections(result)
+    assert section.paragraphs[0].startswith("12 rounds of 25 steps a site by fedavg")
+    assert "1,280 slices of 39 patients" in section.paragraphs[1]
+    asked, arms, by_site, beside = section.tables
+    assert asked.rows == [
+        (
+            "Accuracy within 1.5 points of centralised",
+            "less centralised: -0.010 [-0.030, 0.010]",
+            "yes",
+        ),
+        ("Above the mean site alone on every site", "on 1 of 2 sites", "no"),
+        ("Cost", "5.0 MB sent, 1.5 minutes", ""),
+        (
+            "Cost of differential privacy at epsilon 8",
+            "less federated without: -0.100 [-0.120, -0.080]",
+            "",
+        ),
+    ]
+    assert arms.rows[2][-1] == "7.98"
+    assert by_site.columns == ("Arm", "east", "west")
+    assert beside.rows[1] == ("west", "80", "9", "-0.010 [-0.030, 0.010]", "no")

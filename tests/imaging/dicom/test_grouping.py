@@ -684,3 +684,16 @@ def test_more_that_only_its_words_tell_is_set_aside(
 def test_a_t1_for_a_functional_exam_is_judged() -> None:
     made = [drawn(n, SeriesDescription="T1 for fMRI") for n in (1, 2, 3)]
     assert gathered(*made).series
+
+
+def test_slices_in_colour_are_said() -> None:
+    grey = [drawn(n) for n in (1, 2, 3)]
+    marked = drawn(4)
+    pixels = np.stack([marked.pixel_array.astype(np.uint8)] * 3, -1)
+    pixels[:9, :9] = (255, 0, 0)
+    marked.SamplesPerPixel, marked.PhotometricInterpretation = 3, "RGB"
+    marked.BitsAllocated = marked.BitsStored = 8
+    marked.HighBit, marked.PlanarConfiguration = 7, 0
+    marked.PixelData = pixels.tobytes()
+    assert not any("in colour" in note for note in gathered(*grey).notes)
+    assert any("1 slice is in colour" in note for note in gathered(*grey, marked).notes)

@@ -97,6 +97,21 @@ def named(raw: bytes, character_set: str | None) -> bytes:
         *((x.encode("big5"), None, x) for x in ("黃^美玲", "余^秀英", "彭^冠廷")),
         *((x.encode("big5"), "ISO_IR 100", x) for x in ("韓^國瑜", "林^志玲")),
         *((x.encode("gbk"), None, x) for x in ("王^伟", "宋^丹丹", "李^娜")),
+        # Traditional signs in GBK, whose second bytes are ASCII or letters of Windows.
+        *((x.encode("gbk"), None, x) for x in ("陳^志明", "黃^俊傑", "劉德華")),
+        *(
+            (x.encode("gbk"), "ISO_IR 100", x)
+            for x in ("何^家豪", "何^美麗", "官^志誠")
+        ),
+        ("Chen^ZhiMing=陳^志明".encode("gbk"), None, "Chen^ZhiMing=陳^志明"),
+        ("腦部^檢查".encode("gbk"), None, "腦部^檢查"),
+        *((x.encode("big5"), None, x) for x in ("巫^美英", "張^家瑋", "游^玉琴")),
+        # Few pairs that spell a word of another alphabet, too.
+        *((x.encode("gbk"), None, x) for x in ("吕艳", "孟莹", "张文")),
+        ("최^지우".encode("euc_kr"), None, "최^지우"),
+        *((x.encode("cp1251"), None, x) for x in ("Авдєєнко^Оксана", "ІВАСЮК^ЄВА")),
+        ("ИВАНОВ^ИВАН".encode("koi8_r"), None, "ИВАНОВ^ИВАН"),
+        ("Šmíd^Daniel".encode("cp1252"), None, "Šmíd^Daniel"),
         # Pairs that happen to be letters of UTF-8.
         ("头颅平扫".encode("gbk"), "GB18030", "头颅平扫"),
         ("头颅平扫".encode("gbk"), "GBK", "头颅平扫"),

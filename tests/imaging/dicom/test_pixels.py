@@ -660,3 +660,15 @@ def test_plain_pixels_under_the_name_of_a_packing_are_read(syntax: UID) -> None:
     write_file_meta_info(buffer, header.file_meta, enforce_standard=False)
     (slice_,) = read_dicom(buffer.getvalue() + body, "x").slices
     assert np.array_equal(slice_.pixels, read_dicom(plain, "x").slices[0].pixels)
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.110", "1.2.840.10008.1.2.6.1"])
+def test_a_packing_that_is_newer_than_the_decoders_is_called_one(syntax: str) -> None:
+    plain = b"UI\x14\x001.2.840.10008.1.2.1\0"
+    name = syntax.encode() + b"\0" * (len(syntax) % 2)
+    data = saved(slice_file())
+    assert data.count(plain) == 1
+    data = data.replace(plain, b"UI" + len(name).to_bytes(2, "little") + name)
+    with pytest.raises(DamagedFileError, match="no decoder here") as caught:
+        read_dicom(data, "x")
+    assert "uncompressed" in caught.value.hint

@@ -107,9 +107,25 @@ def test_other_parts_are_known_in_other_letters(words: str) -> None:
     assert read_dicom(both, "x").slices
 
 
-@pytest.mark.parametrize("modality", ["MRI", "NMR"])
+@pytest.mark.parametrize("modality", ["MRI", "NMR", "RM", "IRM", "MRT", "MR\\PR"])
 def test_magnetic_resonance_is_written_in_several_ways(modality: str) -> None:
     assert read(Modality=modality).slices
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"Modality": "KO"}, "a selection of images"),
+        ({"Modality": "RTSTRUCT"}, "outlines of structures"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4.2"}, "MR spectroscopy"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66"}, "raw data"),
+    ],
+)
+def test_what_holds_no_picture_is_called_what_it_is(
+    tags: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        read(**tags)
 
 
 def test_what_a_converter_calls_other_is_refused_with_a_way_out() -> None:
@@ -259,6 +275,22 @@ def test_what_the_scanner_did_tells_a_fluid_inversion_and_a_gradient_echo(
         *((x, MRSequence.T1) for x in ("T1 post-op", "T1 post fossa", "T1 POSTRT")),
         *((x, MRSequence.T1) for x in ("T1 pós-operatório", "T1 pre-op")),
         *((x, MRSequence.T1_CONTRAST) for x in ("T1 pre-op GD", "T1 post-op +C")),
+        *((x, MRSequence.T1_CONTRAST) for x in ("T1 KM vor OP", "T1 Gd до операции")),
+        # Before and after the agent, in one word or several.
+        *((x, MRSequence.T1) for x in ("T1 vor KM", "t1 antes de contraste")),
+        *((x, MRSequence.T1) for x in ("T1 avant injection", "T1 prima del mdc")),
+        *((x, MRSequence.T1) for x in ("T1 voor contrast", "T1 przed kontrastem")),
+        *((x, MRSequence.T1) for x in ("T1 kontrast öncesi", "T1 före KM")),
+        *((x, MRSequence.T1) for x in ("T1 før kontrast", "T1 до контраста")),
+        *((x, MRSequence.T1) for x in ("T1 增强前", "T1 造影前", "T1 before contrast")),
+        *((x, MRSequence.T1) for x in ("T1 GD-", "T1 oKM", "T1_PRECONTRAST")),
+        *((x, MRSequence.T1) for x in ("T1 fără contrast", "T1 χωρίς σκιαγραφικό")),
+        *((x, MRSequence.T1) for x in ("T1 PRECENTRAL", "T1 postcentral gyrus")),
+        *((x, MRSequence.T1_CONTRAST) for x in ("T1 POSTCONTRAST", "T1_postKM")),
+        *((x, MRSequence.T1_CONTRAST) for x in ("T1 mKM", "T1 postgad", "T1 PO KL")),
+        *((x, MRSequence.T1_CONTRAST) for x in ("T1 po kontraście", "T1 造影後")),
+        *((x, MRSequence.T1_CONTRAST) for x in ("T1 после введения КВ", "T1 增强后")),
+        *((x, MRSequence.T1_CONTRAST) for x in ("T1 kontrasztos", "T1 με σκιαγραφικό")),
         # Cyrillic letters that look alike.
         *((x, MRSequence.T1_CONTRAST) for x in ("Т1 с контрастом", "Т1 ВИ +C")),
         ("Т2 ВИ", MRSequence.T2),

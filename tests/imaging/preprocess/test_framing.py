@@ -85,6 +85,14 @@ def test_a_page_is_cropped_to_the_pixel() -> None:
     assert np.array_equal(view, head)
 
 
+def test_a_small_slice_is_found_on_a_wide_page() -> None:
+    head = draw_person(3, 240)
+    wide = np.full((1080, 1920), 255, np.uint8)
+    wide[:700, :1000] = page(head)
+    (view,), _ = framed(wide)
+    assert alike(view, head) > 0.97
+
+
 def test_a_negative_on_a_page_is_one_view() -> None:
     head = draw_person(2, 300)
     views, said = framed(page(255 - head))

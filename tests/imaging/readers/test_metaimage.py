@@ -97,6 +97,12 @@ def test_a_header_alone_says_what_is_missing(tmp_path: Path) -> None:
         read_study(tmp_path / "b.mhd")
 
 
+@pytest.mark.parametrize("place", ["LIST", "s%03d.raw 1 9 1"])
+def test_a_file_for_each_slice_is_named_as_such(place: str) -> None:
+    with pytest.raises(InputError, match="for each slice"):
+        read_study(header(place), "b.mhd")
+
+
 @pytest.mark.parametrize(
     "place", ["../secret.raw", "/etc/passwd", "..", "LIST", "%03d.raw"]
 )

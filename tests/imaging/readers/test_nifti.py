@@ -313,6 +313,27 @@ def test_a_volume_of_white_air_is_turned_round():
     assert expected.notes == ()
 
 
+def test_zeros_around_a_head_that_was_normalised_within_a_mask_are_air():
+    ball = np.hypot(*np.mgrid[-1:1:64j, -1:1:64j])[..., None] < 0.8
+    head = np.where(ball, RNG.normal(0, 1, (64, 64, 40)), 0).astype(np.float32)
+    study = read_nifti(packed(head), "a")
+    assert all(item.pixels[0, 0] == head.min() for item in study.slices)
+    assert any("normalised within a mask" in note for note in study.notes)
+    # Values that were normalised whole have no such zeros.
+    whole = read_nifti(packed(np.where(ball, head, -2.5).astype(np.float32)), "a")
+    assert whole.notes == () and whole.slices[0].pixels.min() < -2.5
+
+
+def test_the_values_of_a_ct_are_refused():
+    ball = np.hypot(*np.mgrid[-1:1:64j, -1:1:64j])[..., None] < 0.8
+    tissue = RNG.normal(40, 10, (64, 64, 40)).astype(np.int16)
+    ct = np.where(ball, tissue, -1024).astype(np.int16)
+    ct[20:24] += 900
+    assert "computed tomography" in refused(packed(ct))
+    # An MR that a program counts from -1024 has no such tissue.
+    assert read_nifti(packed((ct + 1024) * 3 - np.int16(1024)), "a").slices
+
+
 def test_an_outline_of_all_but_a_hole_stays_as_it_was_drawn():
     x, y, z = np.indices((64, 64, 20)) - np.array([32, 32, 10])[:, None, None, None]
     outline = (x**2 + y**2 + 4 * z**2 > 300).astype(np.uint8)
@@ -344,6 +365,10 @@ def test_what_is_no_number_is_air(value: float, low: float, air: float):
 
 def test_nothing_but_nan_is_refused():
     refused(packed(np.full((36, 40, 34), np.nan, np.float32)))
+
+
+def test_slices_that_lie_in_the_fourth_dimension_are_told_from_volumes():
+    assert "one slice each" in refused(packed(SMALL[:, :, None, :]))
 
 
 def test_dimensions_of_one_step_add_nothing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 import struct
 import tracemalloc
 import warnings
@@ -107,11 +108,15 @@ def test_float_tiff(head: NDArray[np.uint8]) -> None:
     np.testing.assert_allclose(only(data).pixels, head / np.float32(7))
 
 
-def test_not_a_number_is_refused(head: NDArray[np.uint8]) -> None:
+def test_what_is_no_number_is_air(head: NDArray[np.uint8]) -> None:
     pixels = head.astype(np.float32)
     pixels[3, 4] = np.nan
+    pixels[5, 4] = np.inf
+    study = read_study(encode(pixels, "TIFF"), "head")
+    assert study.slices[0].pixels[3, 4] == study.slices[0].pixels[5, 4] == 0.0
+    assert any("no finite numbers" in note for note in study.notes)
     with pytest.raises(InputError, match="not finite"):
-        read_study(encode(pixels, "TIFF"), "head")
+        read_study(encode(np.full_like(pixels, np.nan), "TIFF"), "head")
 
 
 @pytest.mark.parametrize("ends", [(-3.4e38, 3.4e38), (0.0, 3.4e38), (-1e31, 1.0)])
@@ -193,6 +198,29 @@ def test_colorfulness_is_the_mean_spread_of_channels() -> None:
     done, data = cv2.imencode(".png", deep)
     assert done
     assert only(data.tobytes()).colorfulness == pytest.approx(0.5)
+
+
+def test_a_chunk_that_claims_gigabytes_takes_none() -> None:
+    done, data = cv2.imencode(".png", np.full((64, 64, 3), 900, np.uint16))
+    assert done
+    whole = data.tobytes()
+    start = whole.index(b"IDAT") - 4
+    claims = whole[:start] + b"\x70\0\0\0" + whole[start + 4 :]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DamagedFileError, match="cut off or broken"):
+        read_study(claims, "x")
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 200 * 1024, f"{grown / 1024:.0f} MB"
+    assert read_study(whole, "x").slices
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_colours_laid_over_a_slice_are_said(head: NDArray[np.uint8], kind: str) -> None:
+    grey = np.stack([head] * 3, axis=-1)
+    assert read_study(encode(grey, kind), "head").notes == ()
+    cv2.circle(grey, (100, 100), 40, (255, 0, 0), 5)
+    (note,) = read_study(encode(grey, kind), "head").notes
+    assert "in colour" in note and "grey slice" in note
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])

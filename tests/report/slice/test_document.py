@@ -262,6 +262,14 @@ def test_a_failure_is_a_row_with_its_code() -> None:
     assert not any(row[3:])
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+def test_a_name_is_no_formula(prediction: Prediction, start: str) -> None:
+    name = f"{start}1+2.png"
+    assert csv_row(replace(prediction, source=name))[0] == f"'{name}"
+    assert csv_row(Failure(name, "bad_input", "No.", ""))[0] == f"'{name}"
+    assert csv_row(replace(prediction, source="a-1.png"))[0] == "a-1.png"
+
+
 def test_other_lesions_and_the_sequence_follow(prediction: Prediction) -> None:
     lesions = {Lesion.OTHER: 0.25, Lesion.VASCULAR: 0.03125}
     decision = replace(prediction.decision, other_lesions=lesions)

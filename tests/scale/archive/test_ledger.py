@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,3 +129,16 @@ def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:
         Ledger(tmp_path)
     with pytest.raises(OutputError, match="cannot be made"):
         Ledger(tmp_path / "_state" / "ledger.sqlite")
+
+
+def test_a_run_of_a_version_without_dicom_results_goes_on(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.start(FACTS)
+    base = sqlite3.connect(tmp_path / "_state" / "ledger.sqlite")
+    with base:
+        base.execute("UPDATE facts SET value = json_remove(value, '$.dicom')")
+    base.close()
+    with Ledger(tmp_path) as ledger:
+        ledger.start(FACTS)
+        with pytest.raises(SettingError, match="dicom: False, now True"):
+            ledger.start(replace(FACTS, dicom=True))

@@ -42,6 +42,8 @@ def test_the_columns_are_those_of_predict_and_more_at_the_end() -> None:
         "model",
         "operating_point",
         "maps",
+        "dicom",
+        "dicom_status",
     ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.samples.archives import archive_rows, draw_pictures, part_files
+from tests.samples.dicom_studies import write_series
 from tumorlens.cli.main import main
 
 pytest.importorskip("pyarrow", reason="the extra 'archive' is not installed")
@@ -68,8 +69,10 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
 def test_killed_workers_and_a_killed_driver_leave_the_same_rows(
     tmp_path: Path, tiny_bundle: Path
 ) -> None:
-    pictures, out = draw_pictures(tmp_path / "many", 8 * _PARTS), tmp_path / "out"
-    call = (pictures, "--out", out, "--part-size", 8)
+    pytest.importorskip("highdicom", reason="the extra 'pacs' is not installed")
+    pictures, out = draw_pictures(tmp_path / "many", 8 * _PARTS - 8), tmp_path / "out"
+    write_series(pictures / "series", slices=8)
+    call = (pictures, "--out", out, "--part-size", 8, "--dicom")
     driver = started(tiny_bundle, *call)
     try:
         wait_for_parts(driver, out, 2)
@@ -98,8 +101,12 @@ def test_killed_workers_and_a_killed_driver_leave_the_same_rows(
     assert {name: after[name] for name in before} == before
 
     plain = ["--model", str(tiny_bundle), "--threads", "1", "--part-size", "8"]
-    main(["batch", str(pictures), "--out", str(tmp_path / "plain"), *plain])
-    assert archive_rows(out) == archive_rows(tmp_path / "plain")
+    alone = tmp_path / "plain"
+    main(["batch", str(pictures), "--out", str(alone), *plain, "--dicom"])
+    assert archive_rows(out) == archive_rows(alone)
+    results = sorted(path.relative_to(out) for path in out.rglob("*.dcm"))
+    assert results == sorted(path.relative_to(alone) for path in alone.rglob("*.dcm"))
+    assert results
 
 
 def test_a_cluster_that_is_not_there_is_named(

@@ -36,8 +36,8 @@ def three(bad: Update) -> dict[str, Update]:
         (update(dense__kernel=np.zeros((4, 3), np.int64)), "int64"),
         (update(other=np.zeros(1, np.float32)), "another network"),
         (update(bn__moving_variance=np.full(3, -1, np.float32)), "negative"),
-        (update(weight=np.nan), "patients"),
-        (update(weight=0.0), "patients"),
+        (update(weight=np.nan), "weight"),
+        (update(weight=0.0), "weight"),
     ],
 )
 def test_what_cannot_be_averaged_is_left_out_and_named(bad, why):
@@ -78,7 +78,7 @@ def test_a_given_bound_holds_for_two_sites_too():
 def test_nobody_outweighs_all_others():
     kept, problems = screen(CURRENT, three(update(weight=1e9)))
     assert kept["c"].weight == 100.0
-    assert "1000000000 patients" in problems["c"]
+    assert "a weight of 1000000000" in problems["c"]
 
 
 def test_a_fifth_is_trimmed_and_of_three_sites_one():

@@ -17,6 +17,7 @@ from tumorlens.scale.federation.site import (
     frozen_digest,
     shared_arrays,
 )
+from tumorlens.taxonomy import CLASSES, TumorClass
 from tumorlens.training.fit import fit
 
 FIRST = {
@@ -65,6 +66,22 @@ def test_a_round_is_the_same_whatever_ran_before(site):
         np.testing.assert_array_equal(values, again.arrays[name])
     other = site.train(TINY_PLAN, 1, FIRST["shared"])
     assert distance(other.arrays, first.arrays) > 0
+
+
+def test_a_site_without_a_class_teaches_nothing_of_it(manifest, tmp_path):
+    rows = [row for row in read_manifest(manifest) if row.label != "pituitary"]
+    poor = tmp_path / "poor.csv"
+    write_manifest(rows, poor)
+    absent = CLASSES.index(TumorClass.PITUITARY)
+    moved = {}
+    for restricted in (True, False):
+        site = Site("poor", poor, tmp_path / str(restricted), say=lambda _: None)
+        plan = replace(TINY_PLAN, restricted_softmax=restricted)
+        after = site.train(plan, 1, FIRST["shared"]).arrays["logits/bias"]
+        moved[restricted] = after - FIRST["shared"]["logits/bias"]
+    assert moved[False][absent] < 0
+    assert moved[True][absent] == 0
+    assert (np.delete(moved[True], absent) != 0).all()
 
 
 def test_fedprox_stays_nearer_to_where_it_started(site):

@@ -177,7 +177,7 @@ def _write_dicom(
     prediction: StudyPrediction, bundle: Bundle, folder: Path, notes: Sequence[str]
 ) -> None:
     # Takes long to import, and only this output needs it.
-    from tumorlens.pacs.analysis import results_of
+    from tumorlens.report.dicom.results import results_of
 
     said = (*study_notes(prediction), *notes)
     judged = results_of(

@@ -125,6 +125,11 @@ def _verdict(audit_result: Audit) -> str:
             "Not known to be clean: nothing else was found, but without names of "
             "patients nobody can tell whether one is on both sides of a split."
         )
+    if audit_result.findings:
+        return (
+            "Clean but for the notes: no copy, leak or broken file was found; figures "
+            "mean no more than the notes leave of them."
+        )
     return "Clean: nothing found that would falsify an evaluation."
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -27,10 +27,141 @@ from tumorlens.report.slice.document import RESEARCH_USE
 if TYPE_CHECKING:
     from tumorlens.experiments.cross_validation import CrossValidation, FoldPlan
     from tumorlens.inference.bundle.bundle import Bundle
+    from tumorlens.training.config import TrainingConfig
     from tumorlens.training.plan import StepProgress
 
 _CLINICAL_FOLDER = "clinical"
 _SECONDS_A_LINE = 60.0
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def read_factors(
+    context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, float] | None:
+    """Read ``NAME=FACTOR``; None where there is none."""
+    factors = {}
+    for text in texts:
+        name, sign, factor = text.rpartition("=")
+        try:
+            factors[name] = float(factor)
+        except ValueError:
+            sign = ""
+        if not (name and sign):
+            raise click.BadParameter(f"'{text}' is not NAME=FACTOR.")
+    return factors or None
+
+
+_TRAINING_OPTIONS = (
+    click.option(
+        "--network",
+        default=None,
+        help="evidence-net (default), evidence-net-lite2 (larger), "
+        "evidence-net-sequences (any sequence, other lesions), seed-cnn or cnn3d "
+        "(whole series).",
+    ),
+    click.option("--epochs", type=int, default=None, help="Largest number of epochs."),
+    click.option(
+        "--steps-per-epoch", type=int, default=None, help="Batches per epoch."
+    ),
+    click.option("--batch-size", type=int, default=None, help="Pictures per batch."),
+    click.option(
+        "--learning-rate", type=float, default=None, help="Learning rate at its peak."
+    ),
+    click.option(
+        "--final-rate",
+        type=float,
+        default=None,
+        help="Learning rate at the end, as a share of its peak: 0 to 1.",
+    ),
+    click.option(
+        "--weight-decay",
+        type=float,
+        default=None,
+        help="Weight decay; 0 is plain Adam.",
+    ),
+    click.option("--size", type=int, default=None, help="Edge of the input in pixels."),
+    click.option(
+        "--early-size",
+        type=int,
+        default=None,
+        help="Edge of the input early in training.",
+    ),
+    click.option(
+        "--early-share",
+        type=float,
+        default=None,
+        help="Share of the training that is early.",
+    ),
+    click.option(
+        "--sampling",
+        default=None,
+        help="natural, class, class-source (default) or class-source-sequence.",
+    ),
+    click.option(
+        "--draw",
+        "draw_factors",
+        metavar="SOURCE[:SEQUENCE[:FINDING]]=FACTOR",
+        multiple=True,
+        callback=read_factors,
+        help="Draw these slices so many times as often; may be given several times.",
+    ),
+    click.option(
+        "--evidence-loss",
+        type=float,
+        default=None,
+        help="Weight of the evidence head's loss; 0 leaves it out.",
+    ),
+    click.option(
+        "--transplant-share",
+        type=float,
+        default=None,
+        help="Share of tumour-free slices that get a tumour while training: 0 to 0.33.",
+    ),
+    click.option(
+        "--ema",
+        type=float,
+        default=None,
+        help="Momentum of the weights' average: 0 to 1.",
+    ),
+    click.option(
+        "--precision",
+        default=None,
+        help="float32 (default), or bfloat16: faster on a GPU that has it, in less "
+        "memory.",
+    ),
+    click.option(
+        "--patience",
+        type=int,
+        default=None,
+        help="Epochs without a better one, after which training stops.",
+    ),
+    click.option("--seed", type=int, default=None, help="Seed of everything random."),
+)
+
+
+def training_options(command: Command) -> Command:
+    """Add the options that are fields of `TrainingConfig`."""
+    for option in reversed(_TRAINING_OPTIONS):
+        command = option(command)
+    return command
+
+
+weights_option = click.option(
+    "--weights",
+    type=EXISTING_FILE,
+    default=None,
+    help="Start from these Keras weights, for example a bundle's model.weights.h5.",
+)
+open_licences_option = click.option(
+    "--open-licences",
+    is_flag=True,
+    default=None,
+    help="Let no set of mixed or unclear licence teach or calibrate.",
+)
+include_flagged_option = click.option(
+    "--include-flagged", is_flag=True, help="Also train on rows with a flag."
+)
 
 
 @click.command()
@@ -43,75 +174,15 @@ _SECONDS_A_LINE = 60.0
     help="Folder of the run: checkpoints, logs and, at its end, the bundle.",
 )
 @click.option(
-    "--network",
-    default=None,
-    help="evidence-net (default), evidence-net-lite2 (larger), "
-    "evidence-net-sequences (any sequence, other lesions), seed-cnn or cnn3d (whole "
-    "series).",
-)
-@click.option("--epochs", type=int, default=None, help="Largest number of epochs.")
-@click.option("--steps-per-epoch", type=int, default=None, help="Batches per epoch.")
-@click.option("--batch-size", type=int, default=None, help="Pictures per batch.")
-@click.option(
-    "--learning-rate", type=float, default=None, help="Learning rate at its peak."
-)
-@click.option(
-    "--final-rate",
-    type=float,
-    default=None,
-    help="Learning rate at the end, as a share of its peak: 0 to 1.",
-)
-@click.option(
-    "--weight-decay", type=float, default=None, help="Weight decay; 0 is plain Adam."
-)
-@click.option("--size", type=int, default=None, help="Edge of the input in pixels.")
-@click.option(
-    "--early-size", type=int, default=None, help="Edge of the input early in training."
-)
-@click.option(
-    "--early-share",
-    type=float,
-    default=None,
-    help="Share of the training that is early.",
-)
-@click.option(
-    "--sampling",
-    default=None,
-    help="natural, class, class-source (default) or class-source-sequence.",
-)
-@click.option(
-    "--evidence-loss",
-    type=float,
-    default=None,
-    help="Weight of the evidence head's loss; 0 leaves it out.",
-)
-@click.option(
-    "--transplant-share",
-    type=float,
-    default=None,
-    help="Share of tumour-free slices that get a tumour while training: 0 to 0.33.",
-)
-@click.option(
-    "--ema", type=float, default=None, help="Momentum of the weights' average: 0 to 1."
-)
-@click.option(
-    "--precision",
-    default=None,
-    help="float32 (default), or bfloat16: faster on a GPU that has it, in less memory.",
-)
-@click.option(
-    "--patience",
-    type=int,
-    default=None,
-    help="Epochs without a better one, after which training stops.",
-)
-@click.option("--seed", type=int, default=None, help="Seed of everything random.")
-@click.option(
-    "--weights",
+    "--config",
+    "config_file",
     type=EXISTING_FILE,
     default=None,
-    help="Start from these Keras weights, for example a bundle's model.weights.h5.",
+    help="Choices of another run, from its config.json, or of `tumorlens tune`, from "
+    "its best.json. Options given beside it win.",
 )
+@training_options
+@weights_option
 @click.option(
     "--folds",
     type=click.IntRange(2),
@@ -139,6 +210,14 @@ _SECONDS_A_LINE = 60.0
     help="With --folds: slices to damage; out-of-distribution pictures and tests of "
     "the maps go with them. 0 leaves these out.  [default: 200]",
 )
+@click.option(
+    "--folds-weights",
+    "earlier",
+    type=FOLDER,
+    default=None,
+    help="With --folds: each run goes on from the weights of the same fold in this "
+    "earlier cross-validation, which left the same patients out.",
+)
 @calibrate_on_option
 @click.option(
     "--clinical",
@@ -160,12 +239,7 @@ _SECONDS_A_LINE = 60.0
     default=None,
     help="With --clinical: how often to deal the columns anew.  [default: 99]",
 )
-@click.option(
-    "--open-licences",
-    is_flag=True,
-    default=None,
-    help="Let no set of mixed or unclear licence teach or calibrate.",
-)
+@open_licences_option
 @click.option(
     "--mlflow",
     metavar="URI",
@@ -173,15 +247,17 @@ _SECONDS_A_LINE = 60.0
     help="Also keep choices, epochs and bundle in this MLflow store.",
 )
 @click.option("--resume", is_flag=True, help="Go on where the run was killed.")
-@click.option("--include-flagged", is_flag=True, help="Also train on rows with a flag.")
+@include_flagged_option
 def train(
     manifest: Path,
     folder: Path,
+    config_file: Path | None,
     weights: Path | None,
     folds: int | None,
     only: tuple[int, ...],
     jobs: int | None,
     damaged: int | None,
+    earlier: Path | None,
     calibrate_on: Path | None,
     table: Path | None,
     ready: Path | None,
@@ -212,11 +288,23 @@ def train(
     except ImportError as error:
         raise MissingExtraError("Training", "train") from error
     given = {name: value for name, value in choices.items() if value is not None}
-    of_folds = {"fold": only or None, "jobs": jobs, "robustness": damaged}
+    of_folds = {
+        "fold": only or None,
+        "jobs": jobs,
+        "robustness": damaged,
+        "folds-weights": earlier,
+    }
     for_folds = [name for name, value in of_folds.items() if value is not None]
     alone = not (
-        given or weights is not None or folds is not None or for_folds or resume
+        given
+        or weights is not None
+        or folds is not None
+        or for_folds
+        or resume
+        or config_file is not None
     )
+    if resume and config_file is not None:
+        raise click.UsageError("--resume goes on as the run was started: no --config.")
     if mlflow is not None and (folds is not None or ready is not None):
         raise click.UsageError("--mlflow goes without --folds and --model.")
     if table is None and (ready is not None or permutations is not None):
@@ -241,23 +329,31 @@ def train(
 
         read_clinical_table(table)
         read_manifest(manifest, may_be_own=True)
-    if weights is not None and "network" not in given and not resume:
+    base = None
+    if config_file is not None:
+        from tumorlens.training.config import TrainingConfig
+
+        base = TrainingConfig.read(config_file)
+    elif weights is not None and "network" not in given and not resume:
         given |= network_of_weights(weights, manifest)
     if folds is not None:
         if calibrate_on is not None or resume:
             raise click.UsageError("--folds goes without --calibrate-on and --resume.")
         if only and table is not None:
             raise click.UsageError("--clinical needs all folds, and so no --fold.")
-        plan = FoldPlan(only, jobs or 1, weights)
+        if weights is not None and earlier is not None:
+            raise click.UsageError("--weights and --folds-weights exclude each other.")
+        plan = FoldPlan(only, jobs or 1, weights, earlier)
         measured = 200 if damaged is None else damaged
-        _cross_validate(manifest, folder, folds, plan, include_flagged, given, measured)
+        _cross_validate(
+            manifest, folder, folds, plan, include_flagged, given, base, measured
+        )
         learn_columns(folder / BUNDLE_FOLDER, folder)
         return
     if for_folds:
         raise click.UsageError(f"--{for_folds[0]} goes with --folds.")
-    bundle = _train_once(
-        manifest, folder, given, weights, resume, include_flagged, calibrate_on, mlflow
-    )
+    runs_on = (weights, resume, include_flagged, calibrate_on, mlflow)
+    bundle = _train_once(manifest, folder, given, base, *runs_on)
     click.echo(f"Bundle {bundle.version} written to {bundle.folder}.")
     learn_columns(bundle.folder, calibrate_on)
     command = "evaluate" if bundle.judges == "slices" else "compare-scans"
@@ -294,6 +390,7 @@ def _train_once(
     manifest: Path,
     folder: Path,
     given: dict[str, Any],
+    base: TrainingConfig | None,
     weights: Path | None,
     resume: bool,
     include_flagged: bool,
@@ -311,10 +408,12 @@ def _train_once(
             "Leave the option out, or start a new run.",
         )
     config = (
-        TrainingConfig.read(folder / "config.json") if resume else configured(given)
+        TrainingConfig.read(folder / "config.json")
+        if resume
+        else configured(given, base)
     )
     own = find_network(config.network).defaults
-    sized = "steps_per_epoch" not in {**own, **given}
+    sized = base is None and "steps_per_epoch" not in {**own, **given}
     with _training_bar() as progress:
         return run_training(
             RunConfig(
@@ -352,7 +451,8 @@ def _training_bar() -> Iterator[Callable[[StepProgress], None]]:
         def progress(item: StepProgress) -> None:
             nonlocal told
             steps = item.total // item.epochs
-            left = duration(item.seconds_left)
+            seconds = item.seconds_left
+            left = "?" if seconds is None else duration(seconds)
             bar.update(
                 task,
                 completed=item.step - (item.epoch - 1) * steps,
@@ -363,7 +463,10 @@ def _training_bar() -> Iterator[Callable[[StepProgress], None]]:
             )
             if not console.is_terminal and time.monotonic() - told > _SECONDS_A_LINE:
                 told = time.monotonic()
-                click.echo(f"step {item.step:,} of {item.total:,}  {left} left")
+                said = (
+                    "how long is not known yet" if seconds is None else f"{left} left"
+                )
+                click.echo(f"step {item.step:,} of {item.total:,}  {said}")
 
         yield progress
 
@@ -375,6 +478,7 @@ def _cross_validate(
     plan: FoldPlan,
     include_flagged: bool,
     choices: Mapping[str, Any],
+    base: TrainingConfig | None,
     damaged: int,
 ) -> None:
     """Cross-validate, report, and make a bundle of all folds' networks.
@@ -393,6 +497,8 @@ def _cross_validate(
         True to use rows that the manifest flags, too.
     choices
         Fields of `TrainingConfig` that were given.
+    base
+        Where the others come from; None for the network's own.
     damaged
         Slices for what needs the networks again; see `measure_network`. 0 leaves
         that out.
@@ -411,7 +517,7 @@ def _cross_validate(
     from tumorlens.experiments.run import configured, with_figures
     from tumorlens.training.networks.registry import find_network
 
-    config = configured(choices)
+    config = configured(choices, base)
     network = find_network(config.network)
     if network.judges != "slices":
         raise click.UsageError(
@@ -424,7 +530,7 @@ def _cross_validate(
     flagged = [row for row in everything if row.flag and not include_flagged]
     records = [row for row in everything if include_flagged or not row.flag]
     config = config.for_classes_of(everything)
-    if "steps_per_epoch" not in {**network.defaults, **choices}:
+    if base is None and "steps_per_epoch" not in {**network.defaults, **choices}:
         config = sized_for_folds(config, records, folds)
     folds_result = cross_validate(records, config, folder, plan, click.echo, flagged)
     metrics = {

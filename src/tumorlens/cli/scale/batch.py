@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,12 @@ _SECONDS_BETWEEN_LINES = 60.0
     "--maps", is_flag=True, help="Also write the maps of each slice, into DEST/_maps."
 )
 @click.option(
+    "--dicom",
+    is_flag=True,
+    help="Also judge each DICOM series as a whole, as `scan` does, and write a report, "
+    "a picture and a segmentation of it into DEST/_dicom. They name the patient.",
+)
+@click.option(
     "--estimate",
     "only_estimate",
     is_flag=True,
@@ -103,6 +110,7 @@ def batch(
     workers: int | None,
     part_size: int | None,
     maps: bool,
+    dicom: bool,
     only_estimate: bool,
     threads: int | None,
     operating_point: str | None,
@@ -120,6 +128,8 @@ def batch(
     if workers is not None and address is None:
         raise click.UsageError("--workers needs --address.")
     require_archive()
+    if dicom and find_spec("highdicom") is None:
+        raise MissingExtraError("Results as DICOM", "pacs")
     from tumorlens.scale.archive.batch import ArchiveRun
     from tumorlens.scale.archive.ledger import RunFacts
     from tumorlens.scale.archive.part_worker import PartWorker
@@ -128,7 +138,8 @@ def batch(
     if address is not None:
         threads = threads or 1
     model = None if model is None else str(Path(model).absolute())
-    worker = PartWorker(model, threads, operating_point, maps)
+    chosen = (model, operating_point, maps, dicom)
+    worker = PartWorker(model, threads, operating_point, maps, dicom)
     facts = RunFacts(
         sources=sources,
         folder=str(Path.cwd()) if any(map(_is_relative, sources)) else "",
@@ -138,15 +149,14 @@ def batch(
         part_size=part_size or (_PART_SIZE_WITH_MAPS if maps else _PART_SIZE),
         maps=maps,
         own_classes=worker.own_classes,
+        dicom=dicom,
     )
     start = time.perf_counter()
     with ExitStack() as stack:
         run = stack.enter_context(ArchiveRun(folder, facts))
         pool: LocalWorkers | RayWorkers = LocalWorkers(worker)
         if address is not None:
-            pool = stack.enter_context(
-                RayWorkers(address, workers, threads, model, operating_point, maps)
-            )
+            pool = stack.enter_context(RayWorkers(address, workers, threads, *chosen))
             pool.check_model(worker.model())
         if run.is_planned:
             click.echo(

@@ -31,10 +31,10 @@ from tumorlens.report.words import counted, with_probability
 
 if TYPE_CHECKING:
     from tumorlens.inference.series.classifier import SeriesClassifier
-    from tumorlens.pacs.analysis import Judged
     from tumorlens.pacs.dicomweb.client import Archive, SeriesEntry
     from tumorlens.pacs.dicomweb.poller import Poller
     from tumorlens.pacs.worker import SeriesWorker
+    from tumorlens.report.dicom.results import Judged
 
 ALL_JUDGED, SOME_FAILED, NONE_JUDGED = 0, 1, 2
 

@@ -35,7 +35,7 @@ from tumorlens.cli._shared.output_files import (
 )
 from tumorlens.cli._shared.service import end_now, private_log
 from tumorlens.errors import MissingExtraError, SettingError
-from tumorlens.report.slice.document import RESEARCH_USE
+from tumorlens.report.slice.document import RESEARCH_USE, spreadsheet_text
 from tumorlens.settings import NODE_LIMITS, SETTINGS, NodeLimits
 
 if TYPE_CHECKING:
@@ -616,14 +616,15 @@ def labels(context: click.Context, folder: Path | None, file: Path) -> None:
 
     FILE has a column label and one of accession_number and study_instance_uid. A
     label is glioma, meningioma, pituitary, no_tumor, other (a tumour of another kind),
-    vascular (a lesion that is no tumour) or tumor (of a kind that is not known). A
+    vascular (a lesion that is no tumour) or tumor (of a kind that is not known); where
+    the model has classes of your own, also one of these, once it has judged a series. A
     label that comes again takes the place of the earlier one. Either all rows are
     taken or none.
     """
-    from tumorlens.pacs.shadow import read_labels
+    from tumorlens.pacs.shadow import judged_classes, read_labels
 
-    found = read_labels(file)
     with _queue_of(context, folder) as queue:
+        found = read_labels(file, judged_classes(queue))
         queue.keep_labels({name: label.value for name, label in found.items()})
         total = len(queue.labels())
     click.echo(f"{len(found)} labels taken; {total} are known.")
@@ -710,15 +711,9 @@ def _as_csv(studies: Sequence[ShadowCase]) -> bytes:
     for case in studies:
         label = "" if case.label is None else case.label.value
         kinds = " ".join(case.kinds)
-        writer.writerow(
-            (case.study, _cell(case.accession), case.week, label, case.answer, kinds)
-        )
+        accession = spreadsheet_text(case.accession)
+        writer.writerow((case.study, accession, case.week, label, case.answer, kinds))
     return file.getvalue().encode()
-
-
-def _cell(text: str) -> str:
-    """Keep a spreadsheet from taking a sender's text for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def _operator() -> str:

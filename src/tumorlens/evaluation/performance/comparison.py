@@ -7,6 +7,7 @@ patient's slices as so many patients, and find differences that are not there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ from tumorlens.evaluation.scored_slices import (
     by_slice,
 )
 from tumorlens.statistics import Draws, Resampling, Statistic, figure, ratio
-from tumorlens.taxonomy import CLASSES, INFO, TumorClass
+from tumorlens.taxonomy import Finding, TumorClass, class_title
 
 SWAPS = 999
 """Random swaps of a permutation test; p is at least 1 / (SWAPS + 1)."""
@@ -98,7 +99,8 @@ def compare(first: ScoredSlices, second: ScoredSlices) -> dict[str, Any]:
     Parameters
     ----------
     first, second
-        Scored on the same manifest; slices are matched by their files.
+        Scored on the same manifest, of the same classes; slices are matched by their
+        files.
 
     Returns
     -------
@@ -119,9 +121,10 @@ def compare(first: ScoredSlices, second: ScoredSlices) -> dict[str, Any]:
     first, second = _matched(first, second)
     draws = Resampling(first.groups)
     one, two = _Answers.of(first), _Answers.of(second)
-    p_values = _permuted(one, two, draws)
+    statistics = _statistics(first.classes)
+    p_values = _permuted(one, two, draws, statistics)
     compared = {}
-    for name, statistic in _STATISTICS.items():
+    for name, statistic in statistics.items():
         mine, theirs = (statistic.measure(item, draws) for item in (one, two))
         if np.isfinite(mine[0]) and np.isfinite(theirs[0]):
             compared[name] = {
@@ -156,7 +159,12 @@ def _matched(
     return first.take(rows[:, 0]), second.take(rows[:, 1])
 
 
-def _permuted(first: _Answers, second: _Answers, draws: Resampling) -> dict[str, float]:
+def _permuted(
+    first: _Answers,
+    second: _Answers,
+    draws: Resampling,
+    statistics: Mapping[str, Statistic[_Answers]],
+) -> dict[str, float]:
     """Give by statistic the share of random swaps that set the two as far apart."""
     rng = np.random.default_rng(_SEED)
     patients = first.patients
@@ -167,7 +175,7 @@ def _permuted(first: _Answers, second: _Answers, draws: Resampling) -> dict[str,
         return np.array(
             [
                 float(item.measure(one, whole)[0] - item.measure(two, whole)[0])
-                for item in _STATISTICS.values()
+                for item in statistics.values()
             ]
         )
 
@@ -176,7 +184,7 @@ def _permuted(first: _Answers, second: _Answers, draws: Resampling) -> dict[str,
     for drawn in rng.random((SWAPS, draws.patients)) < 0.5:
         # Rounding must not make a swap of equal answers look nearer.
         as_far += np.abs(apart(drawn[patients])) >= observed - 1e-12
-    return dict(zip(_STATISTICS, (as_far / (1 + SWAPS)).tolist(), strict=True))
+    return dict(zip(statistics, (as_far / (1 + SWAPS)).tolist(), strict=True))
 
 
 def _mcnemar(first: _Answers, second: _Answers) -> dict[str, Any]:
@@ -216,15 +224,30 @@ def _where_known(values: NDArray[np.float64], draws: Resampling) -> Draws:
     return draws.mean(np.where(is_finite, values, 0.0), is_finite)
 
 
-_STATISTICS: dict[str, Statistic[_Answers]] = {
-    "4-class accuracy, by slice": Statistic(
-        lambda answers, draws: draws.mean(answers.right, _all(answers)), _all
-    ),
-    "4-class accuracy, by patient": Statistic(_accuracy_by_patient, _all),
-    **{
-        f"Recall, {INFO[name].title.lower()}": _recall(row)
-        for row, name in enumerate(CLASSES)
-    },
+def _statistics(classes: Sequence[Finding]) -> dict[str, Statistic[_Answers]]:
+    """Give the figures that are compared, by their names on the page.
+
+    Parameters
+    ----------
+    classes
+        The bundles': the four, or a user's own.
+    """
+    return {
+        f"{len(classes)}-class accuracy, by slice": Statistic(
+            lambda answers, draws: draws.mean(answers.right, _all(answers)), _all
+        ),
+        f"{len(classes)}-class accuracy, by patient": Statistic(
+            _accuracy_by_patient, _all
+        ),
+        **{
+            f"Recall, {class_title(name).lower()}": _recall(row)
+            for row, name in enumerate(classes)
+        },
+        **_OTHER_STATISTICS,
+    }
+
+
+_OTHER_STATISTICS: dict[str, Statistic[_Answers]] = {
     "Tumour sensitivity": Statistic(
         lambda answers, draws: draws.mean(~answers.cleared, answers.judgements.tumor),
         lambda answers: answers.judgements.tumor,
@@ -254,4 +277,3 @@ _STATISTICS: dict[str, Statistic[_Answers]] = {
         lambda answers, draws: _where_known(answers.dice, draws)
     ),
 }
-"""The figures that are compared, by their names on the page."""

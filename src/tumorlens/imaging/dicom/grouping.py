@@ -226,6 +226,14 @@ def arrange(frames: Sequence[Frame]) -> Arranged:
         for frame, reason in asides
         if id(frame.header) not in used
     }
+    coloured = sum(frame.slice.colorfulness > 0.0 for frame in kept)
+    if coloured:
+        which = "slice is" if coloured == 1 else "slices are"
+        notes.append(
+            f"{coloured} {which} in colour. The model sees brightness alone, so "
+            "marks, a colour map or another program's result laid over a slice change "
+            "the answer."
+        )
     for reason, count in Counter(reason for _, reason in asides).items():
         each = (
             "slice was set aside: it" if count == 1 else "slices were set aside: each"

@@ -274,14 +274,16 @@ def _named_codec(bare: str) -> str:
 
 
 _BETWEEN_WORDS = re.compile(rb"[\\\\^=\s,./()+-]+")
-_CYRILLIC = re.compile(rb"[\xa8\xc0-\xdf]([\xb8\xe0-\xff]+|[\xa8\xc0-\xdf]*)")
-_KOI8 = re.compile(rb"[\xb3\xe0-\xff][\xa3\xc0-\xdf]+")
+_CAPITAL = rb"[\xa1\xa5\xa8\xaa\xaf\xb2\xc0-\xdf]"
+_SMALL = rb"[\xa2\xb3\xb4\xb8\xba\xbf\xe0-\xff]"
+_CYRILLIC = re.compile(rb"%b(%b+|%b*)" % (_CAPITAL, _SMALL, _CAPITAL))
+_KOI8 = re.compile(rb"[\xb3\xe0-\xff]([\xa3\xc0-\xdf]+|[\xb3\xe0-\xff]{3,})")
 _GREEK = re.compile(
     rb"[\xb6\xb8-\xba\xbc\xbe\xbf\xc1-\xd9]"
     rb"([\xc0\xdc-\xfe]+|[\xb6\xb8-\xba\xbc\xbe\xbf\xc1-\xdb]*)"
 )
 _ALPHABETS = (("cp1251", _CYRILLIC), ("iso8859_7", _GREEK), ("koi8_r", _KOI8))
-_VOWELS = frozenset("аеёиоуыэюяіїєαεηιουωάέήίόύώϊϋΐΰ")
+_VOWELS = frozenset("аеёиоуъыэюяіїєαεηιουωάέήίόύώϊϋΐΰ")
 _JAPANESE = frozenset(
     "山田中村林木本川井高橋藤佐伊渡辺小加吉松清水池石上下前岡後長谷坂近遠青斎安原"
     "野島崎和久三浦内大西東南北宮口金今竹丸平福太郎次一二子美恵智明正幸雄男夫弘博"
@@ -304,7 +306,7 @@ _JAPANESE = frozenset(
     "蘭虹蛍行衛袈裟要覚親観解言計訓記設詞詠詢詩誉誓語誼諄識讃象豹貝財資賛質赤起超"
     "越足路軌軍軒輿迪迫追送通速連逸遙遣遵選郭配酵釈重量鉛銀銑銘鋭錠錬鍬鎮鐘鑑開閏"
     "閣降陣除陶陸隅階雀集雲雷電震露音韻順頌領顔題類養餅館馳駅駆騎鬼魚鯛鱗鳥鳩鳴鴻"
-    "鷲麦麗黄黎黙鼎鼓齢"
+    "鷲麦麗黄黎黙鼎鼓齢京助阿人"
 )
 """Signs of names and of what series are called."""
 
@@ -363,6 +365,12 @@ _KOREAN = frozenset(
 """Syllables of names and of what series are called: one in eleven of all."""
 
 
+_KOREAN_FAMILIES = frozenset(
+    "김이박최정강조윤장임한오서신권황안송전홍유고문양손배백허남심노하곽성차주우구민류"
+    "나진지엄채원천방공현함변염여추도소석선설마길연위표명기반라왕금옥육인맹제모탁국어"
+)
+
+
 def _high_words(raw: bytes) -> list[bytes]:
     """List the words that are no ASCII; none where one mixes letters of both."""
     words = [word for word in _BETWEEN_WORDS.split(raw) if not word.isascii()]
@@ -378,11 +386,11 @@ def _by_pairs(raw: bytes) -> str:
     words = _high_words(raw)
     joined = b"".join(words)
     if len(joined) < _LEAST_HIGH_BYTES:
-        return _as_big5(raw)
-    alphabet = _alphabet_of(words)
-    if alphabet:
-        return raw.decode(alphabet)
+        return _of_traditional_signs(raw)
     leads, trails = joined[::2], joined[1::2]
+    alphabet = _alphabet_of(words)
+    if alphabet and not _is_short_name(raw, words):
+        return raw.decode(alphabet)
     # The sign of repetition stands apart in Japanese (佐々木).
     signs_leads = [
         lead
@@ -394,7 +402,7 @@ def _by_pairs(raw: bytes) -> str:
         or not 0xA4 <= min(signs_leads, default=0) <= max(leads) <= 0xF7
         or not 0xA1 <= min(trails) <= max(trails) <= 0xFE
     ):
-        return ""
+        return _of_traditional_signs(raw)
     try:
         japanese = raw.decode("euc_jp")
     except UnicodeDecodeError:
@@ -405,7 +413,7 @@ def _by_pairs(raw: bytes) -> str:
     korean_share = 0.0
     if min(leads) >= _FIRST_SIGN and max(leads) <= _LAST_HANGUL:
         korean_share = _common_share(raw, "euc_kr", _KOREAN)
-    chinese_share = _common_share(raw, "gb18030", _SIMPLIFIED)
+    chinese_share = _common_share(raw, "gb18030", _CHINESE)
     # The same bytes are signs in all of them; names are written with few of them.
     for codec, names in (("euc_jp", _JAPANESE), ("big5", _TRADITIONAL)):
         share = _common_share(raw, codec, names)
@@ -413,10 +421,26 @@ def _by_pairs(raw: bytes) -> str:
             return raw.decode(codec)
     if min(leads) < _FIRST_SIGN:
         return ""
-    if korean_share > 0.5:
+    if korean_share > 0.5 and (
+        korean_share > chinese_share or _is_korean_name(raw.decode("euc_kr"))
+    ):
         return raw.decode("euc_kr")
     # Rare signs alone are Hebrew, or small letters of Greek or Cyrillic.
     return "" if min(leads) >= _FIRST_RARE else raw.decode("gb18030")
+
+
+def _is_short_name(raw: bytes, words: list[bytes]) -> bool:
+    """Tell pairs that are all signs of names, so few that they may spell a word."""
+    if sum(map(len, words)) > _SHORT_NAME_BYTES:
+        return False
+    odd = any(len(word) % 2 for word in words)
+    sets = _NAMES_OF_ASCII_ENDS if odd else _NAMES_OF_HIGH_PAIRS
+    return any(_common_share(raw, codec, names) == 1.0 for codec, names in sets)
+
+
+def _is_korean_name(text: str) -> bool:
+    """Tell whether text starts with a family name of Korea, which are few."""
+    return next((x for x in text if not x.isascii()), "") in _KOREAN_FAMILIES
 
 
 def _common_share(raw: bytes, codec: str, names: frozenset[str]) -> float:
@@ -458,11 +482,40 @@ def _is_speakable(words: list[bytes], codec: str) -> bool:
     return 0.3 <= share <= 0.7 and not any("ccccc" in word for word in marks)
 
 
+def _of_traditional_signs(raw: bytes) -> str:
+    """Decode text as Big5 or GBK, whose pairs may end in ASCII; empty for other text.
+
+    Chinese of Taiwan and Hong Kong is written in both, names in GBK where programs of
+    the mainland write them.
+    """
+    big5, gbk = _as_big5(raw), _as_gbk(raw)
+    if not (big5 and gbk):
+        return big5 or gbk
+    in_big5 = _common_share(raw, "big5", _TRADITIONAL)
+    return gbk if _common_share(raw, "gbk", _CHINESE) > in_big5 else big5
+
+
+def _as_gbk(raw: bytes) -> str:
+    """Decode text as GBK, where most signs are of Chinese names; empty for others."""
+    try:
+        text = raw.decode("gbk")
+    except UnicodeDecodeError:
+        return ""
+    signs = [letter for letter in text if not letter.isascii()]
+    is_mixed = any(
+        re.search("[A-Za-z]", word) and not word.isascii()
+        for word in _BETWEEN_SIGNS.split(text)
+    )
+    if len(signs) < 2 or is_mixed or not all("一" <= x <= "鿿" for x in signs):
+        return ""
+    return text if _common_share(raw, "gbk", _CHINESE) >= _LEAST_COMMON else ""
+
+
 def _as_big5(raw: bytes) -> str:
     """Decode text as Big5, where it is plainly that; empty for other text.
 
-    Half of its second bytes are ASCII, so that Latin words look alike: all signs have
-    to be of the first 5401, most of them from where Latin has no letters.
+    Half of its second bytes are ASCII, so that Latin words look alike: most signs have
+    to be of names, or all of the first 5401, most from where Latin has no letters.
     """
     words = [word for word in re.split(rb"[=\s]+", raw) if not word.isascii()]
     # A second byte may be a circumflex, too.
@@ -473,7 +526,10 @@ def _as_big5(raw: bytes) -> str:
     no_letters = sum(pair[0] < 0xC0 for pair in signs)
     low = sum(pair[1] < 0x80 for pair in signs)
     is_of_names = _common_share(raw, "big5", _TRADITIONAL) >= _LEAST_COMMON
-    if not is_of_names and (2 * no_letters < len(signs) or 3 * low < len(signs)):
+    is_common = all(pair[0] <= _LAST_COMMON_BIG5 for pair in signs)
+    if not is_of_names and (
+        2 * no_letters < len(signs) or 3 * low < len(signs) or not is_common
+    ):
         return ""
     try:
         return raw.decode("big5")
@@ -481,8 +537,18 @@ def _as_big5(raw: bytes) -> str:
         return ""
 
 
-_BIG5_PAIR = re.compile(rb"[\xa4-\xc6][\x40-\x7e\xa1-\xfe]")
-_BIG5_WORD = re.compile(rb"(?:[\xa4-\xc6][\x40-\x7e\xa1-\xfe]|\^)+")
+_CHINESE = _SIMPLIFIED | _TRADITIONAL
+_NAMES_OF_ASCII_ENDS = (("gbk", _CHINESE), ("big5", _TRADITIONAL))
+_NAMES_OF_HIGH_PAIRS = (
+    *_NAMES_OF_ASCII_ENDS,
+    ("euc_jp", _JAPANESE),
+    ("euc_kr", _KOREAN),
+)
+_SHORT_NAME_BYTES = 8
+_BETWEEN_SIGNS = re.compile(r"[\\^=\s,./()+-]+")
+_BIG5_PAIR = re.compile(rb"[\xa4-\xc6\xc9-\xf9][\x40-\x7e\xa1-\xfe]")
+_BIG5_WORD = re.compile(rb"(?:%b|\^)+" % _BIG5_PAIR.pattern)
+_LAST_COMMON_BIG5 = 0xC6
 _REPETITION = (0xA1, 0xB9)
 _LEAST_COMMON = 0.6
 """Share of signs that names are written with, from which on a text is of its set."""
@@ -526,6 +592,14 @@ def _without_escapes(raw: bytes, encodings: list[str]) -> str:
             continue
     if not any(0x81 <= byte <= 0x9F for byte in raw):
         return _by_pairs(raw)
+    japanese, gbk = _as_shift_jis(raw), _as_gbk(raw)
+    if not (japanese and gbk):
+        return japanese or gbk
+    in_japanese = _common_share(raw, "cp932", _JAPANESE)
+    return gbk if _common_share(raw, "gbk", _CHINESE) > in_japanese else japanese
+
+
+def _as_shift_jis(raw: bytes) -> str:
     try:
         text = raw.decode("cp932")
     except UnicodeDecodeError:
@@ -533,7 +607,12 @@ def _without_escapes(raw: bytes, encodings: list[str]) -> str:
     parts = re.split(r"[\\^=\s]", text)
     mixed = any(re.search("[A-Za-z]", x) and not x.isascii() for x in parts)
     private = any("\ue000" <= letter <= "\uf8ff" for letter in text)
-    return "" if mixed or private else text
+    # Two letters of Windows make a sign, which is seldom one of names ("Šmíd").
+    few = sum(not letter.isascii() for letter in text) <= 2
+    chance = few and not any(
+        letter in _JAPANESE or "\u3040" <= letter <= "\u30ff" for letter in text
+    )
+    return "" if mixed or private or chance else text
 
 
 _PAIRS = frozenset(("GB18030", "GBK", "GB2312", "iso_ir_58", "euc_kr"))

@@ -420,6 +420,17 @@ def _coloured(frame: NDArray[Any], header: Dataset, name: str) -> NDArray[Any]:
         raise DamagedFileError(f"{name} holds a broken palette of colours.") from error
 
 
+_PACKINGS = ("1.2.840.10008.1.2.4.", "1.2.840.10008.1.2.6.", "1.2.840.10008.1.2.7.")
+"""Starts of the identifiers of pictures, encapsulated text and films (PS3.5 A.4)."""
+
+
+def _no_decoder(name: str) -> DamagedFileError:
+    return DamagedFileError(
+        f"{name} is compressed in a way that no decoder here can read.",
+        "Export it uncompressed (Explicit VR Little Endian).",
+    )
+
+
 def _checked_syntax(header: Dataset, shape: Layout, name: str) -> UID:
     """Return the transfer syntax; the size of plain data is held against the header."""
     from pydicom.uid import UID, AllTransferSyntaxes
@@ -439,6 +450,8 @@ def _checked_syntax(header: Dataset, shape: Layout, name: str) -> UID:
             "1.2.840.10008.1.2" if plain[0] else "1.2.840.10008.1.2.1"
         )
     if syntax not in AllTransferSyntaxes:
+        if syntax.startswith(_PACKINGS):
+            raise _no_decoder(name)
         raise DamagedFileError(f"{name} names an unknown transfer syntax.")
     size = shape.rows * shape.columns * shape.samples * (shape.allocated // 8)
     if (
@@ -512,10 +525,7 @@ def _decode_compressed(
         for frame in _coded_frames(header, shape, syntax, name):
             yield decode_apart(syntax, options, frame)
     except NoDecoderError as error:
-        raise DamagedFileError(
-            f"{name} is compressed in a way that no decoder here can read.",
-            "Export it uncompressed (Explicit VR Little Endian).",
-        ) from error
+        raise _no_decoder(name) from error
     except DecoderEndedError as error:
         raise FatalFileError(
             f"{name} holds compressed pixel data that end their decoder, or keep it "

@@ -31,10 +31,23 @@ _MODALITIES = {
     "SEG": "a segmentation (SEG)",
     "OT": "of another modality (OT)",
     "PR": "a presentation state (PR)",
+    "KO": "a selection of images (KO)",
+    "DOC": "a document (DOC)",
+    "REG": "a registration (REG)",
+    "RTSTRUCT": "outlines of structures (RTSTRUCT)",
+    "RTDOSE": "a dose (RTDOSE)",
+    "RTPLAN": "a plan of radiotherapy (RTPLAN)",
 }
 
-_MR = frozenset(("", "MR", "MRI", "NMR"))
-"""The modality, as the standard and converters write it; many files lack it."""
+_MR = frozenset(("", "MR", "MRI", "NMR", "RM", "IRM", "MRT"))
+"""The modality, as the standard, converters and other languages write it; many files
+lack it."""
+
+_NO_PICTURES = {
+    "1.2.840.10008.5.1.4.1.1.4.2": "a spectrum (MR spectroscopy)",
+    "1.2.840.10008.5.1.4.1.1.66": "raw data of a scanner",
+}
+"""Classes of objects under the modality MR that hold no picture."""
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _CONVERSIONS = ("SYN", "WSD", "DI")
@@ -137,23 +150,34 @@ _FLAIR = re.compile(r"FLAIR|DARK[ _-]?FL(UID)?\b|\bFLUID ATT")
 _DENSITY = re.compile(r"\bPD\b")
 _T1 = re.compile(r"T1|MP-?RAGE|MEMPRAGE|SPGR|BRAVO|FSPGR|VIBE|THRIVE")
 _OF_AN_OPERATION = (
-    r"(?![ -]*(OP|SURG|FOSSA|CRANI|RT\b|RAD|CHEMO|TX\b|TRAUMA|BIOPS|RESEC|TREAT))"
+    r"(?![ -]*((DE|DEL|DO|DA|DER|LA|L)[ -]+)*(OP|SURG|CIRU|CHIR|INTERV|ОПЕР|FOSSA"
+    r"|CRANI|RT\b|RAD|CHEMO|TX\b|TRAUMA|BIOPS|RESEC|TREAT))"
 )
 """What follows a word for before or after that means no contrast agent."""
 
+_BEFORE = (
+    "PRE|BEFORE|PRIOR|VOR|ANTES|AVANT|PRIMA|VOOR|FORE|FØR|FOER|PRZED|PRED|ENNEN|ELOTT"
+    "|ONCESI|INAINTE|TRUOC|ДО|ПЕРЕД"
+)
+_AGENTS = r"(GD|GADO?\w*|KM|KL|CM|CE|C|CON|CONTR\w*)(?![A-Z])"
+"""Words for a contrast agent, of several languages, and their end."""
+
 # "W/O" has become "W O" here.
 _PLAIN = re.compile(
-    rf"\bPRE\b{_OF_AN_OPERATION}|WITHOUT|\bNATIV|UNENH|\bW *O\b|-C\b"
-    r"|\b(OHNE|SANS|SIN|SENZA|SEM)\b"
+    rf"\b({_BEFORE})\b{_OF_AN_OPERATION}|\bPRE-?{_AGENTS}|WITHOUT|\bNATIV|\bUN-?ENH"
+    rf"|\bW *O\b|-C\b|(?<!POST )\b{_AGENTS}-(?![A-Z0-9])|\bO[. ]?KM\b"
+    r"|\b(OHNE|SANS|SIN|SENZA|SEM|FARA|TANPA|NELKUL|ΧΩΡΙΣ)\b"
     r"|\b(BEZ|ZONDER|UTAN|UDEN|ILMAN|KONTRASTSIZ|SADE|S +C(ONTR\w*)?)\b"
-    r"|БЕЗ|НАТИВ|平扫|平掃|単純|조영 ?전"
+    r"|БЕЗ|НАТИВ|平扫|平掃|単純|(造影|增强|增強|増強) ?前|造影なし|조영 ?전"
     r"|\bNON?[ -]*(GD|GAD|CONTR|ENH|INJ|(CE|KM)\b)"
 )
 _CONTRAST = re.compile(
-    rf"(?<![A-Z])(GD|GADO?\w*|POST{_OF_AN_OPERATION}|CE|KM|KONTR?AST\w*|CONTRAST\w*)"
-    rf"(?![A-Z])|\+ ?[CK]\b|\b[CK]\+|T1C|(?<![A-Z])(MDC|CIV|INJ\w*"
+    rf"(?<![A-Z])(GD|GADO?\w*|POST{_OF_AN_OPERATION}|CE|KM|KONTR?AS\w*|CONTRAST\w*)"
+    rf"(?![A-Z])|\bPOST-?{_AGENTS}|\bM[. ]?KM\b|\b(S|PO) KL\b"
+    rf"|\+ ?[CK]\b|\b[CK]\+|T1C|(?<![A-Z])(MDC|CIV|INJ\w*"
     rf"|POS{_OF_AN_OPERATION}|POS-?GD|DOTAREM|PROHANCE|OMNISCAN"
-    r"|MAGNEVIST|MULTIHANCE|CLARISCAN|C C)(?![A-Z])|КОНТРАСТ|增强|增強|造影|조영"
+    r"|MAGNEVIST|MULTIHANCE|CLARISCAN|GADAVIST|C C|ENHANCED|TEHOST\w*|TIEM)(?![A-Z])"
+    r"|КОНТРАСТ|\bК[ВУ]\b|ΣΚΙΑΓΡΑΦ|增强|增強|増強|造影|조영"
 )
 _AND = r" *(&|AND|\+|,)? *"
 _BOTH = re.compile(
@@ -196,13 +220,17 @@ def check_scope(header: Dataset, name: str) -> None:
         localiser, or the body part is clearly not the head.
     """
     modality = text(header, "Modality").upper()
-    if modality not in _MR:
+    # Some senders list what else the study holds.
+    if not _MR.intersection(modality.split("\\")):
         what = _MODALITIES.get(modality, "of another modality")
         hint = "Give an MR series."
         if modality == "OT":
             # Converters write so what they do not know.
             hint = "If it is MR, save it with the modality MR, or as NIfTI."
         raise InputError(f"{name} is {what}, not magnetic resonance (MR).", hint)
+    other = _NO_PICTURES.get(text(header, "SOPClassUID"))
+    if other is not None:
+        raise InputError(f"{name} is {other}, and no picture.", "Give an MR series.")
     kind = text(header, "ImageType").upper()
     called = "".join(plain_words(text(header, "SeriesDescription")))
     if (

@@ -49,7 +49,7 @@ _RECTANGLE = 0.9
 """Share of its box that a region fills from which on it is a picture on a page: an
 ellipse fills 0.79."""
 
-_LEAST_SHARE = 0.04
+_LEAST_SHARE = 0.015
 """Share of a page that a slice on it takes at least."""
 
 _MOST_TILES = 6

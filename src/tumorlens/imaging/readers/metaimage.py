@@ -66,7 +66,14 @@ def read_metaimage(data: bytes, name: str) -> Study:
         on a straight grid.
     """
     fields, start = _fields(data, name)
-    if fields["elementdatafile"].upper() != "LOCAL":
+    place = fields["elementdatafile"].upper()
+    if "%" in place or place.startswith("LIST"):
+        raise InputError(
+            f"{name} is a MetaImage header whose voxels lie in another file for each "
+            "slice.",
+            "Save header and voxels as one .mha file (3D Slicer does).",
+        )
+    if place != "LOCAL":
         raise InputError(
             f"{name} is a MetaImage header whose voxels lie in another file.",
             "Give the folder that holds both, or save them as one .mha file.",

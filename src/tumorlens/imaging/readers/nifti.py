@@ -191,6 +191,13 @@ def _shape(
     if not 1 <= volumes <= _MAX_VOLUMES:
         raise DamagedFileError(f"{name} states {volumes} volumes.")
     if volume is None and volumes > 1:
+        if depth == 1:
+            raise InputError(
+                f"{name} holds {volumes} volumes of one slice each (4-D).",
+                "If they are the slices of one series, save them in three dimensions "
+                "(nibabel's squeeze_image does); if they are points in time, judge "
+                "one with tumorlens predict.",
+            )
         raise InputError(
             f"{name} holds {volumes} volumes (4-D), and which to read is not said.",
             f"Choose one from 0 to {volumes - 1} (tumorlens scan --volume N), or save "

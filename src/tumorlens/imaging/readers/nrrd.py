@@ -97,7 +97,13 @@ def read_nrrd(data: bytes, name: str) -> Study:
         voxels lie elsewhere or in another encoding, or none of its values is finite.
     """
     header, start = _header(data, name)
-    if {"data file", "datafile"} & header.keys():
+    place = str(header.get("data file", header.get("datafile", "")))
+    if "%" in place or place.upper().startswith("LIST"):
+        raise InputError(
+            f"{name} is a NRRD header whose voxels lie in another file for each slice.",
+            "Save header and voxels as one .nrrd file (3D Slicer does).",
+        )
+    if place:
         raise InputError(
             f"{name} is a NRRD header whose voxels lie in another file.",
             "Save header and voxels as one .nrrd file.",
@@ -183,8 +189,7 @@ def _shape(
         lone = _lone_axis(header, sizes)
         axes = tuple(axis for axis in axes if axis != lone)
     if len(axes) != 3:
-        many = max(sizes[0], sizes[-1]) if count == 4 else 0
-        several_volumes = f", several volumes (about {many})" if many else ""
+        several_volumes = ", several volumes" if count == 4 else ""
         raise InputError(
             f"{name} has {count} dimensions{several_volumes}.",
             "Save one volume of three dimensions as a file of its own.",

@@ -80,6 +80,12 @@ _PHOTOMETRIC_TAG = 262
 _MIN_IS_WHITE = 0
 
 _PNG_END = b"IEND\xaeB`\x82"
+_PNG_START = 8
+_CHUNK_FRAME = 12
+"""Bytes of a chunk beside its content: length, kind and checksum."""
+
+_MOST_CHUNKS = 50_000
+"""Chunks of a PNG at most: of 64 MB in the usual pieces of 8 kB there are 8,000."""
 
 
 # Pillow's classes are used directly: `Image.open` would import every plug-in,
@@ -123,14 +129,14 @@ def read_raster(data: bytes, name: str) -> Study:
     kind = picture_kind(data)
     if not kind:
         raise DamagedFileError(f"{name} does not start like a picture.")
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     try:
         module, opened_by = _OPENERS[kind]
         opener = getattr(import_module(module), opened_by)
         with opener(io.BytesIO(data)) as image:
             check_dimensions(image.width, image.height, name)
             if kind == "TIFF":
-                slices = tuple(_tiff_pages(image, data, name))
+                slices = tuple(_tiff_pages(image, data, name, notes))
                 if not slices:
                     raise DamagedFileError(f"{name} holds previews and no picture.")
             else:
@@ -143,9 +149,9 @@ def read_raster(data: bytes, name: str) -> Study:
                 aspect = _stated_aspect(image, data)
                 if count > 1:
                     slices += tuple(_later_frames(image, count, name))
-                    notes = (
+                    notes.append(
                         f"The picture is an animation of {count} frames; each was read "
-                        "as a slice.",
+                        "as a slice."
                     )
                 slices = tuple(replace(x, pixel_aspect=aspect) for x in slices)
     except InputError:
@@ -164,6 +170,8 @@ def read_raster(data: bytes, name: str) -> Study:
             f"{name} starts like a {kind} picture, "
             "but its content is cut off or broken."
         ) from error
+    if max(x.colorfulness for x in slices) >= _LEAST_COLOUR:
+        notes.append(COLOURED)
     return _framed(slices, notes)
 
 
@@ -188,7 +196,17 @@ def has_pages(data: bytes) -> bool:
         return False
 
 
-def _framed(slices: tuple[Slice, ...], notes: tuple[str, ...]) -> Study:
+COLOURED = (
+    "The picture is in colour. The model sees brightness alone, so marks, a colour map "
+    "or another program's result laid over the slice change the answer. Give the grey "
+    "slice without them."
+)
+_LEAST_COLOUR = 0.005
+"""Mean difference of a picture's channels, as a share of white: less is a text's edge
+or the tint of a packing."""
+
+
+def _framed(slices: tuple[Slice, ...], notes: list[str]) -> Study:
     """Find the slices in each picture; one picture may show several."""
     framed: list[Slice] = []
     framing_notes: list[str] = []
@@ -330,8 +348,13 @@ def _check_scans(data: bytes, name: str) -> None:
         )
 
 
-def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]:
-    """Decode each page; smaller copies of a page (a preview) are skipped."""
+def _tiff_pages(
+    image: TiffImageFile, data: bytes, name: str, notes: list[str]
+) -> Iterator[Slice]:
+    """Decode each page; smaller copies of a page (a preview) are skipped.
+
+    What is to be said of the pages is added to `notes`.
+    """
     total = 0
     index = 0
     for page in range(MAX_PAGES + 1):
@@ -354,9 +377,25 @@ def _tiff_pages(image: TiffImageFile, data: bytes, name: str) -> Iterator[Slice]
                 "Split the file.",
             )
         check_unpacked(total, 8 if _is_wide_tiff(image) else 4, len(data), name)
-        picture = to_slice(_decode_tiff_page(image, data, page), name, index)
+        pixels = _decode_tiff_page(image, data, page)
+        if pixels.dtype.kind == "f":
+            pixels = _without_gaps(pixels, notes)
+        picture = to_slice(pixels, name, index)
         yield replace(picture, pixel_aspect=_stated_aspect(image, data))
         index += 1
+
+
+def _without_gaps(pixels: NDArray[Any], notes: list[str]) -> NDArray[Any]:
+    """Take pixels that are no finite numbers as air, where some are."""
+    finite = np.isfinite(pixels)
+    if finite.all() or not finite.any():
+        return pixels
+    notes.append(
+        f"{100.0 * (1.0 - finite.mean()):.2g} % of the pixels of a page are no finite "
+        "numbers (NaN or infinity); they were read as air."
+    )
+    air = min(pixels.dtype.type(0), pixels[finite].min())
+    return np.where(finite, pixels, air)
 
 
 def _decode_tiff_page(image: TiffImageFile, data: bytes, page: int) -> NDArray[Any]:
@@ -417,12 +456,33 @@ def _decode(image: ImageFile.ImageFile, is_png: bool, data: bytes) -> NDArray[An
     if is_png and _is_wide_png(data):
         # As for TIFF: Pillow checks, OpenCV keeps all bits.
         image.load()
+        if not _has_whole_chunks(data):
+            raise OSError("a chunk of this PNG reaches beyond its end")
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if pixels is None:
             raise OSError("OpenCV cannot decode this PNG")
         turn = image.getexif().get(_ORIENTATION_TAG, 1)
         return _turned(_from_opencv(pixels), turn)
     return _pillow_pixels(image)
+
+
+def _has_whole_chunks(data: bytes) -> bool:
+    """Tell whether each chunk of a PNG lies within the file, up to its end.
+
+    OpenCV takes the memory that a chunk asks for before it looks for its bytes.
+    """
+    place = _PNG_START
+    for _ in range(_MOST_CHUNKS):
+        length, kind = (
+            int.from_bytes(data[place : place + 4]),
+            data[place + 4 : place + 8],
+        )
+        place += length + _CHUNK_FRAME
+        if place > len(data):
+            return False
+        if kind == b"IEND":
+            return True
+    return False
 
 
 def _is_wide_png(data: bytes) -> bool:

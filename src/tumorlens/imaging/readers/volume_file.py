@@ -117,6 +117,7 @@ def read_volume(
         Whatever `check_grid` and `voxels_of` raise it.
     """
     plane = check_grid(header.shape, header.affine, size, name)
+    is_real = header.dtype.kind == "f" or header.scale != (1.0, 0.0)
     voxels, missing = voxels_of(
         stored(), header.dtype, header.shape, header.scale, name
     )
@@ -127,6 +128,10 @@ def read_volume(
             f"{share:.2g} % of the voxels are no finite numbers (NaN or infinity); "
             "they were read as air.",
         )
+    _check_mr(voxels, name)
+    if is_real and _is_masked_by_zeros(voxels):
+        voxels[voxels == 0.0] = voxels.min()
+        notes += (MASKED,)
     series = series_of(Volume.of(voxels, header.affine), plane, name)
     # Few values are labels: an outline is what was drawn, with or without air in it.
     negative = are_inverted([item.pixels for item in series.slices])
@@ -140,6 +145,47 @@ def read_volume(
     if not header.placed:
         notes += (PLACE_UNKNOWN,)
     return Study((series,), notes)
+
+
+MASKED = (
+    "Air is 0 in the volume, between darker and brighter tissue, as it is where values "
+    "were normalised within a mask; it was read as the darkest."
+)
+_LEAST_MASKED = 0.2
+"""Share of voxels that are 0 outside a mask."""
+
+_HOUNSFIELD_AIR = (-3100.0, -900.0)
+_HOUNSFIELD_TISSUE = (-20.0, 120.0)
+_LEAST_AIR = 0.1
+_LEAST_TISSUE = 0.3
+
+
+def _is_masked_by_zeros(voxels: NDArray[np.float32]) -> bool:
+    """Tell whether 0 is what lies outside a mask, and no value of tissue is lower."""
+    corners = voxels[:: len(voxels) - 1 or 1, :: voxels.shape[1] - 1 or 1]
+    if voxels.min() >= 0.0 or corners[..., (0, -1)].any():
+        return False
+    return bool(1.0 - np.count_nonzero(voxels) / voxels.size >= _LEAST_MASKED)
+
+
+def _check_mr(voxels: NDArray[np.float32], name: str) -> None:
+    """Refuse values that are Hounsfield units: the header of a volume names no CT."""
+    low, high = _HOUNSFIELD_AIR
+    if not low <= float(voxels.min()) <= high:
+        return
+    some = voxels[::2, ::_COARSE, ::_COARSE]
+    body = some[some > -0.5 * abs(high)]
+    lowest, highest = _HOUNSFIELD_TISSUE
+    if (
+        1.0 - body.size / some.size >= _LEAST_AIR
+        and np.count_nonzero((body >= lowest) & (body <= highest))
+        >= _LEAST_TISSUE * body.size
+    ):
+        raise InputError(
+            f"{name} holds the values of a computed tomography (CT): air at -1,000, "
+            "soft tissue at 0 to 100.",
+            "Give an MR series.",
+        )
 
 
 _LEAST_GREYS = 16

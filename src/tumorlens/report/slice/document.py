@@ -488,9 +488,25 @@ def csv_row(
         `kinds`. Kinds are parted by spaces.
     """
     if isinstance(result, Failure):
-        row = {"file": result.source, "status": result.code}
+        row = {"file": spreadsheet_text(result.source), "status": result.code}
         return [row.get(column, "") for column in csv_columns(classes)]
     return csv_cells(prediction_to_json(result), classes)
+
+
+def spreadsheet_text(text: str) -> str:
+    """Keep a spreadsheet from taking a name that somebody gave for a formula.
+
+    Parameters
+    ----------
+    text
+        What is to stand in a cell of a CSV file.
+
+    Returns
+    -------
+    str
+        The text; behind an apostrophe where it starts like a formula.
+    """
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def csv_cells(
@@ -512,7 +528,7 @@ def csv_cells(
         answer, kinds = answers_from_json(document)
         finding = answer.value
     return [
-        document["file"],
+        spreadsheet_text(document["file"]),
         str(document["slice"]),
         document["status"],
         document["predicted"] or "",

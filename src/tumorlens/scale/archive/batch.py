@@ -20,7 +20,6 @@ from tumorlens.scale.archive.ledger import (
 )
 from tumorlens.scale.archive.parquet import (
     CLASSES_FACT,
-    MAPS_FOLDER,
     part_path,
     read_facts,
     write_part,
@@ -78,7 +77,7 @@ class Estimate:
 
     @property
     def result_bytes(self) -> int:
-        """Size that the results, without maps, will hardly pass, in bytes."""
+        """Size that the results, without maps and DICOM, will hardly pass, in bytes."""
         return round(self.slices * self.row_bytes)
 
 
@@ -258,12 +257,12 @@ class ArchiveRun:
 
     def _write(self, result: PartResult) -> None:
         counts = result.counts
-        # The part goes last: where it stands, its maps do.
-        for name, picture in result.maps.items():
-            path = self._folder / MAPS_FOLDER / name
+        # The part goes last: where it stands, its maps and DICOM results do.
+        for name, data in result.files.items():
+            path = self._folder / name
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(picture)
+                path.write_bytes(data)
             except OSError as error:
                 reason = (error.strerror or "unknown reason").lower()
                 raise OutputError(

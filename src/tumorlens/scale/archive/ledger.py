@@ -109,6 +109,8 @@ class RunFacts:
     own_classes
         Classes of a user's own, in the model's order; none for the four. They are the
         model's, so that they change with it alone.
+    dicom
+        Whether DICOM results are written.
     """
 
     sources: tuple[str, ...]
@@ -119,6 +121,7 @@ class RunFacts:
     part_size: int
     maps: bool
     own_classes: tuple[str, ...] = ()
+    dicom: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,13 +264,15 @@ class Ledger:
             "operating_point": facts.operating_point,
             "part_size": facts.part_size,
             "maps": facts.maps,
+            "dicom": facts.dicom,
         }
         before = self._fact(_FACTS)
         if before is None:
             with self._base:
                 self._set_fact(_FACTS, json.dumps(asked))
             return
-        stored: Mapping[str, object] = json.loads(before)
+        # Runs of earlier versions did not write any.
+        stored: Mapping[str, object] = {"dicom": False, **json.loads(before)}
         other = [name for name, value in asked.items() if stored.get(name) != value]
         if other:
             differences = "; ".join(

@@ -21,8 +21,11 @@ SCHEMA = "tumorlens-archive/1"
 its meaning or goes, not where one is added at the end."""
 
 METADATA_KEY = b"tumorlens"
-MAPS_FOLDER = "_maps"
+MAPS_FOLDER, DICOM_FOLDER = "_maps", "_dicom"
 """Readers of data sets pass over folders whose names start so."""
+
+OK = "ok"
+"""Status of what went well."""
 
 _WHOLE = ("slice", "box_x0", "box_y0", "box_x1", "box_y1")
 _NUMBERS = ("domain_score", "ms")
@@ -43,8 +46,11 @@ RUN_FIELDS: tuple[pa.Field, ...] = (
     pa.field("model", pa.string()),
     pa.field("operating_point", pa.string()),
     pa.field("maps", pa.string()),
+    pa.field("dicom", pa.string()),
+    pa.field("dicom_status", pa.string()),
 )
-"""What judged the slice, and the start of its maps' names below `MAPS_FOLDER`."""
+"""What judged the slice; the start of its maps' names below `MAPS_FOLDER`, and of the
+DICOM results of its series below `DICOM_FOLDER`; and why there are none of these."""
 
 CLASSES_FACT = "classes"
 """In a file's metadata, the names of a user's own classes; absent for the four."""
@@ -86,8 +92,8 @@ def part_path(number: int) -> Path:
     return Path(f"{number // _PARTS_IN_A_FOLDER:05d}", f"part-{number:08d}.parquet")
 
 
-def map_stem(number: int, row: int) -> str:
-    """Return the start of the names of a row's maps, below `MAPS_FOLDER`."""
+def file_stem(number: int, row: int) -> str:
+    """Return the start of the names of what goes with a row, below its folder."""
     return f"{number // _PARTS_IN_A_FOLDER:05d}/{number:08d}-{row:06d}"
 
 

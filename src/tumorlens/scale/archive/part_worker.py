@@ -32,16 +32,20 @@ from tumorlens.imaging.formats import START_BYTES, display_name, is_dicom
 from tumorlens.imaging.limits import MAX_STUDY_PIXELS, BrokenFiles
 from tumorlens.imaging.read import read_study
 from tumorlens.imaging.readers.detached import data_file_names, joined
-from tumorlens.imaging.study import Series, Slice, Study
+from tumorlens.imaging.study import Series, Slice, Study, left_out
 from tumorlens.inference.bundle.bundle import FACTS_FILE
 from tumorlens.inference.bundle.facts import FLOAT32
 from tumorlens.inference.classifier import load_classifier
+from tumorlens.inference.series.classifier import SeriesClassifier
 from tumorlens.inference.slice.prediction import Failure, Prediction
 from tumorlens.report.slice.document import csv_row
 from tumorlens.report.slice.overlay import map_pictures
 from tumorlens.scale.archive.ledger import PartCounts, PartTask
 from tumorlens.scale.archive.parquet import (
-    map_stem,
+    DICOM_FOLDER,
+    MAPS_FOLDER,
+    OK,
+    file_stem,
     prediction_cells,
     row_schema,
     table_of,
@@ -85,16 +89,49 @@ class PartResult:
         Number of the part.
     table
         Its rows, in the order of its files and their slices.
-    maps
-        PNG files by their name below the maps' folder; empty where nobody asked.
+    files
+        Maps and DICOM results by their name below DEST; empty where nobody asked.
     counts
         What came of it.
     """
 
     number: int
     table: pa.Table
-    maps: dict[str, bytes]
+    files: dict[str, bytes]
     counts: PartCounts
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """A series of DICOM slices that is also judged as a whole.
+
+    Parameters
+    ----------
+    series, notes
+        The series, and what was left out or parted when it was read.
+    """
+
+    series: Series
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _ReadSlice:
+    """A slice on its way to its row.
+
+    Parameters
+    ----------
+    slice
+        The slice.
+    acquisition
+        What its header says, by column.
+    stack
+        The series that it is of; None where it is of no DICOM series of several.
+    """
+
+    slice: Slice
+    acquisition: dict[str, Any]
+    stack: _Stack | None = None
 
 
 @dataclass(frozen=True)
@@ -104,12 +141,12 @@ class _ReadUnit:
     Parameters
     ----------
     items
-        A slice with what its header says, or a failure, in the order of the rows.
+        Slices and failures, in the order of the rows.
     alone
         Files that are too much to be read together, to be read one by one.
     """
 
-    items: list[tuple[Slice, dict[str, Any]] | Failure]
+    items: list[_ReadSlice | Failure]
     alone: tuple[ArchiveFile, ...] = field(default=())
 
 
@@ -126,6 +163,8 @@ class PartWorker:
         A name of the bundle; None for its own choice.
     maps
         Whether to make the maps' pictures.
+    dicom
+        Whether to judge DICOM series as a whole too, and make results of them.
 
     Raises
     ------
@@ -139,11 +178,13 @@ class PartWorker:
         threads: int | None,
         operating_point: str | None,
         maps: bool,
+        dicom: bool = False,
     ) -> None:
         # Of whatever machine: parts of an archive are judged alike.
         self._classifier = load_classifier(model, threads, precision=FLOAT32)
         self.operating_point = self._classifier.point(operating_point)
         self._maps = maps
+        self._of_series = SeriesClassifier(self._classifier) if dicom else None
         bundle = self._classifier.bundle
         self.own_classes = tuple(map(str, bundle.classes * bundle.has_own_classes))
         self._classes = bundle.classes
@@ -178,43 +219,91 @@ class PartWorker:
         """
         start = time.perf_counter()
         rows: list[dict[str, Any]] = []
-        maps: dict[str, bytes] = {}
+        files: dict[str, bytes] = {}
         failed = 0
-        for result, acquisition in self._results(task):
+        stack: _Stack | None = None
+        first = 0
+        for result, item in self._results(task):
             row = {
                 **prediction_cells(csv_row(result, self._classes), self._schema),
-                **acquisition,
+                **({} if item is None else item.acquisition),
                 "model": self._model,
                 "operating_point": self.operating_point,
             }
             failed += isinstance(result, Failure)
             if self._maps and isinstance(result, Prediction):
-                row["maps"] = stem = map_stem(task.number, len(rows))
+                row["maps"] = stem = file_stem(task.number, len(rows))
                 for kind, picture in map_pictures(result).items():
-                    maps[f"{stem}.{kind}.png"] = picture
+                    files[f"{MAPS_FOLDER}/{stem}.{kind}.png"] = picture
+            here = None if item is None else item.stack
+            if here is not stack:
+                # No more than one series is held: it is judged when it is complete.
+                self._judge_stack(stack, task.number, first, rows, files)
+                stack, first = here, len(rows)
             rows.append(row)
+        self._judge_stack(stack, task.number, first, rows, files)
         counts = PartCounts(len(rows) - failed, failed, time.perf_counter() - start)
         table = table_of(rows, self._schema)
-        return PartResult(task.number, table, maps, counts)
+        return PartResult(task.number, table, files, counts)
+
+    def _judge_stack(
+        self,
+        stack: _Stack | None,
+        part: int,
+        first: int,
+        rows: list[dict[str, Any]],
+        files: dict[str, bytes],
+    ) -> None:
+        """Judge a series as `scan` does, make its results, and name them in its rows.
+
+        Parameters
+        ----------
+        stack
+            The series; None for none.
+        part
+            Number of the part.
+        first, rows
+            Its rows are those from the first on.
+        files
+            Receives the results.
+        """
+        if stack is None or self._of_series is None:
+            return
+        # Takes long to import, and only this output needs it.
+        from tumorlens.report.dicom.results import RESULT_KINDS, results_of
+
+        try:
+            prediction = self._of_series.predict(stack.series, self.operating_point)
+            name = self._classifier.bundle.name
+            judged = results_of(stack.series, prediction, name, notes=stack.notes)
+        except InputError as error:
+            told: dict[str, str] = {"dicom_status": error.code}
+        else:
+            stem = file_stem(part, first)
+            told = {"dicom": stem, "dicom_status": OK}
+            for kind, data in zip(RESULT_KINDS, judged.results, strict=False):
+                files[f"{DICOM_FOLDER}/{stem}.{kind}.dcm"] = data
+        for row in rows[first:]:
+            row.update(told)
 
     def _results(
         self, task: PartTask
-    ) -> Iterator[tuple[Prediction | Failure, dict[str, Any]]]:
+    ) -> Iterator[tuple[Prediction | Failure, _ReadSlice | None]]:
         items = _read_ahead(task.units)
         # Slices are judged in batches across files; failures keep their place.
         while batch := list(islice(items, _SLICES_AT_ONCE)):
-            slices = [item[0] for item in batch if not isinstance(item, Failure)]
+            slices = [item.slice for item in batch if not isinstance(item, Failure)]
             judged = self._classifier.predict_slices(slices, self.operating_point)
             for item in batch:
                 if isinstance(item, Failure):
-                    yield item, {}
+                    yield item, None
                 else:
-                    yield next(judged), item[1]
+                    yield next(judged), item
 
 
 def _read_ahead(
     units: Sequence[tuple[ArchiveFile, ...]],
-) -> Iterator[tuple[Slice, dict[str, Any]] | Failure]:
+) -> Iterator[_ReadSlice | Failure]:
     """Read units in threads, a few ahead, in order."""
     queue: deque[tuple[Future[_ReadUnit], int]] = deque()
     ahead = 0
@@ -253,7 +342,7 @@ def _read_alone(file: ArchiveFile) -> _ReadUnit:
     except InputError as error:
         return _ReadUnit([_failure(file.name, error)])
     return _ReadUnit(
-        [item for series in study.series for item in _series_items(series)]
+        [item for series in study.series for item in _series_items(series, study.notes)]
     )
 
 
@@ -294,8 +383,11 @@ def _read_series(files: tuple[ArchiveFile, ...]) -> _ReadUnit:
     except (TooLargeError, TooManyBrokenError):
         return _ReadUnit([], files)
     arranged = arrange(frames)
-    items = [item for series in arranged.series for item in _series_items(series)]
-    told = {item[0].source for item in items if not isinstance(item, Failure)}
+    notes = (*arranged.notes, *left_out(failures))
+    items = [
+        item for series in arranged.series for item in _series_items(series, notes)
+    ]
+    told = {item.slice.source for item in items if not isinstance(item, Failure)}
     for name, error in (*failures, *arranged.failures):
         if name not in told:
             told.add(name)
@@ -305,14 +397,16 @@ def _read_series(files: tuple[ArchiveFile, ...]) -> _ReadUnit:
 
 
 def _series_items(
-    series: Series,
-) -> Iterator[tuple[Slice, dict[str, Any]] | Failure]:
+    series: Series, notes: tuple[str, ...]
+) -> Iterator[_ReadSlice | Failure]:
     if not series.headers:
         for slice_ in series.slices:
-            yield slice_, _plane_of(slice_)
+            yield _ReadSlice(slice_, _plane_of(slice_))
         return
+    stack = _Stack(series, notes) if len(series.slices) > 1 else None
     for slice_, header in zip(series.slices, series.headers, strict=True):
-        yield slice_, {**_plane_of(slice_), **acquisition_of(header)}
+        acquisition = {**_plane_of(slice_), **acquisition_of(header)}
+        yield _ReadSlice(slice_, acquisition, stack)
 
 
 def _plane_of(slice_: Slice) -> dict[str, Any]:

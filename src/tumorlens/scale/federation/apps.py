@@ -94,7 +94,7 @@ def train(message: Message, context: Context) -> Message:
         str(config["digest"]),
     )
     told = {
-        "num-examples": float(update.patients),
+        "num-examples": float(update.weight),
         "slices": float(update.slices),
         "seconds": update.seconds,
     }

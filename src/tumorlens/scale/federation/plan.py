@@ -76,8 +76,8 @@ class FederationPlan:
         never leave a site (FedBN, Li et al. 2021). ``frozen``: they stay as the first
         weights have them.
     aggregation
-        ``mean`` over sites, by their patients; or ``trimmed-mean`` of each weight,
-        without the highest and lowest fifth of the sites, at least one each.
+        ``mean`` over sites, weighed by `site.weight_of`; or ``trimmed-mean`` of each
+        weight, without the highest and lowest fifth of the sites, at least one each.
     norm_bound
         Largest norm of a site's update; None for three times the median of the sites'.
         With secure aggregation it is needed, and the sites themselves keep it.
@@ -95,6 +95,10 @@ class FederationPlan:
         are left out of training at all sites but one.
     min_cell
         Patients or slices below which a site sends no count.
+    restricted_softmax
+        Whether a site's loss leaves out the classes that the site has not. Else a site
+        without meningiomas teaches all others that there are none. Not with
+        differential privacy, which such facts would bypass.
     """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -110,6 +114,7 @@ class FederationPlan:
     privacy: Privacy | None = None
     audit: bool = False
     min_cell: int = 5
+    restricted_softmax: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what does not go together.

@@ -30,7 +30,7 @@ class Update:
     arrays
         Weights by layer and name.
     weight
-        How much it counts in the mean: its patients.
+        How much it counts in the mean; see `site.weight_of`.
     """
 
     arrays: Mapping[str, NDArray[np.float32]]
@@ -95,15 +95,15 @@ def screen(
             if update.weight > most:
                 kept[site] = replace(update, weight=most)
                 problems[site] = (
-                    f"weighs less: it says {update.weight:.0f} patients, the most that "
-                    f"counts is {most:.0f}"
+                    f"weighs less: it claims a weight of {update.weight:.1f}, the most "
+                    f"that counts is {most:.1f}"
                 )
     return kept, problems
 
 
 def _refusal(current: Mapping[str, NDArray[np.float32]], update: Update) -> str:
     if not (np.isfinite(update.weight) and update.weight > 0):
-        return f"it says {update.weight} patients"
+        return f"it claims a weight of {update.weight}"
     if set(update.arrays) != set(current):
         return "it sent weights of another network"
     for name, values in update.arrays.items():

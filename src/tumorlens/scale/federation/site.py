@@ -25,7 +25,7 @@ from tumorlens.evaluation.scored_slices import ScoredSlices
 from tumorlens.scale.federation.plan import BatchNorm, FederationPlan
 from tumorlens.scale.federation.privacy import Budget, private_steps
 from tumorlens.scale.federation.site_counts import site_counts
-from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, TumorClass
+from tumorlens.taxonomy import CLASSES, NO_TUMOR_INDEX, Finding, TumorClass
 from tumorlens.training.config import TrainingConfig
 from tumorlens.training.dataset import Sample, load_samples
 from tumorlens.training.fit import (
@@ -185,7 +185,11 @@ class _Network:
             for variable in self.model.trainable_variables:
                 variable.regularizer = _Pull(variable, plan.proximal)
                 self._pulls.append(variable.regularizer)
-        compile_model(self.model, training, self._first_step)
+        self._present = keras.Variable(
+            np.ones(len(find_network(training.network).findings), np.float32),
+            trainable=False,
+        )
+        compile_model(self.model, training, self._first_step, self._present)
         self.model.optimizer.build(self.model.trainable_variables)
         self._seeds = [
             (layer.seed_generator.state, np.asarray(layer.seed_generator.state.value))
@@ -210,8 +214,19 @@ class _Network:
             with np.load(local, allow_pickle=False) as stored:
                 put_arrays(self.model, {name: stored[name] for name in stored.files})
 
-    def start(self, round_number: int, first_step: int) -> None:
-        """Forget what the optimizer remembers, and draw dropout anew."""
+    def start(
+        self, round_number: int, first_step: int, present: NDArray[np.float32]
+    ) -> None:
+        """Forget what the optimizer remembers, and draw dropout anew.
+
+        Parameters
+        ----------
+        round_number, first_step
+            Number of the round, and the step of the run that it starts at.
+        present
+            Shape (F,): 1 for each finding that the softmax of the site's loss holds.
+        """
+        self._present.assign(present)
         for variable in self.model.optimizer.variables:
             variable.assign(keras.ops.zeros_like(variable.value))
         self._first_step.assign(first_step)
@@ -236,6 +251,8 @@ class SiteUpdate:
     ----------
     arrays
         Its weights.
+    weight
+        How much it counts in the mean; see `weight_of`.
     patients, slices
         Numbers that it trains on.
     loss
@@ -250,6 +267,7 @@ class SiteUpdate:
     """
 
     arrays: Arrays
+    weight: float
     patients: int
     slices: int
     loss: float | None
@@ -406,7 +424,7 @@ class Site:
             )
         network.put(arrays, self.folder / _LOCAL)
         counts = self._counts(plan, network, "validation")
-        network.start(round_number, first_step)
+        network.start(round_number, first_step, present_findings(samples, plan))
         steps = training.steps_per_epoch
         loss, epsilon = None, None
         if plan.privacy is None:
@@ -421,6 +439,7 @@ class Site:
         self._keep_local(network.local_arrays())
         return SiteUpdate(
             shared_arrays(model, plan.batch_norm),
+            weight_of(samples),
             patients,
             len(samples),
             loss,
@@ -492,6 +511,53 @@ class Site:
                 f"plan's is {promised}.",
                 "Agree on a plan with more privacy.",
             )
+
+
+def weight_of(samples: Sequence[Sample]) -> float:
+    """Weigh a site by the square roots of its patients, class by class.
+
+    Parameters
+    ----------
+    samples
+        Training slices of the site.
+
+    Returns
+    -------
+    float
+        Sum over findings of the root of the number of patients who show it: halfway
+        between all patients alike and all sites alike, and more for a site that shows
+        several classes.
+    """
+    groups: dict[tuple[Finding, ...], set[str]] = {}
+    for sample in samples:
+        groups.setdefault(sample.findings, set()).add(sample.record.group)
+    return float(sum(np.sqrt(len(patients)) for patients in groups.values()))
+
+
+def present_findings(
+    samples: Sequence[Sample], plan: FederationPlan
+) -> NDArray[np.float32]:
+    """Mark the findings that a site's loss is to tell apart.
+
+    Parameters
+    ----------
+    samples
+        Training slices of the site.
+    plan
+        Choices of the federation.
+
+    Returns
+    -------
+    ndarray
+        Shape (F,), float32, in the order of the network's outputs: 1 for what the
+        slices may show, else 0. All 1 where the plan does not restrict the softmax, and
+        with differential privacy, which no fact about the slices may bypass.
+    """
+    findings = find_network(plan.training.network).findings
+    if not plan.restricted_softmax or plan.privacy is not None:
+        return np.ones(len(findings), np.float32)
+    shown = {finding for sample in samples for finding in sample.findings}
+    return np.array([item in shown for item in findings], np.float32)
 
 
 def scored_by_network(

@@ -24,7 +24,6 @@ from tumorlens.errors import DatasetError
 from tumorlens.evaluation.scored_slices import ScoredSlices, by_slice
 from tumorlens.experiments.evaluation import write_report
 from tumorlens.report.page import render_evaluation
-from tumorlens.report.page_parts import Section, Table, figure_text
 from tumorlens.scale.federation.apps import simulate
 from tumorlens.scale.federation.deployment import site_facts
 from tumorlens.scale.federation.plan import (
@@ -32,6 +31,13 @@ from tumorlens.scale.federation.plan import (
     WEIGHTS,
     FederationPlan,
     Privacy,
+)
+from tumorlens.scale.federation.report import (
+    ALONE,
+    CENTRALISED,
+    FEDERATED,
+    PRIVATE,
+    study_sections,
 )
 from tumorlens.scale.federation.site import (
     FINAL_WEIGHTS,
@@ -44,7 +50,6 @@ from tumorlens.statistics import Draws, Resampling, figure
 from tumorlens.training.dataset import Sample
 from tumorlens.training.weights import load_weights
 
-FEDERATED, CENTRALISED, ALONE = "federated", "centralised", "alone"
 MARGIN = 0.015
 """How far below the centralised network's accuracy a federated one may be."""
 
@@ -186,13 +191,32 @@ def run_study(
             }
             for arm in arms
         },
-        "beside_centralised": _differences(scores, list(kept_aside)),
+        "kept_aside": {
+            name: {
+                "slices": len(samples),
+                "patients": len({item.record.group for item in samples}),
+            }
+            for name, samples in kept_aside.items()
+        },
+        "beside_centralised": {
+            name: {
+                "difference": difference,
+                "within_margin": difference is not None
+                and difference["value"] >= -MARGIN,
+            }
+            for name, difference in _less(CENTRALISED, scores).items()
+        },
+        "private_beside_federated": {
+            name: {"difference": difference}
+            for name, difference in _less(FEDERATED, scores).items()
+            if name.startswith(PRIVATE)
+        },
         "above_mean_alone": _above_alone(scores, list(kept_aside), list(manifests)),
     }
     page = render_evaluation(
         "What federation is worth",
         f"{len(manifests)} sites, each figure with its 95 % interval over patients",
-        _sections(result),
+        study_sections(result),
     )
     write_report(result, page, folder / "study")
     say(f"Page and figures written to {folder / 'study'}.")
@@ -258,6 +282,7 @@ def _arms(
         aggregation="mean",
         batch_norm="shared",
         privacy=None,
+        restricted_softmax=False,
     )
     training = plan.training
     more_steps = replace(
@@ -278,7 +303,7 @@ def _arms(
     )
     arms += [
         _Arm(
-            f"{FEDERATED}-epsilon-{epsilon:g}",
+            f"{PRIVATE}{epsilon:g}",
             manifests,
             replace(private, privacy=replace(_privacy(plan), epsilon=epsilon)),
         )
@@ -330,22 +355,19 @@ def _mean_draws(groups: Sequence[str], values: NDArray[np.float64]) -> Draws:
     return Resampling(groups).mean(values, np.ones(len(values), bool))
 
 
-def _differences(
-    scores: Mapping[str, Mapping[str, ScoredSlices]], sites: Sequence[str]
+def _less(
+    base: str, scores: Mapping[str, Mapping[str, ScoredSlices]]
 ) -> dict[str, Any]:
-    """Accuracy of each arm less the centralised one's, in paired draws of patients."""
-    base = ScoredSlices.concatenate([scores[CENTRALISED][name] for name in sites])
-    differences = {}
-    for arm, own in scores.items():
-        if arm == CENTRALISED:
-            continue
-        these = ScoredSlices.concatenate([own[name] for name in sites])
-        difference = figure(_mean_draws(base.groups, _right(these) - _right(base)))
-        differences[arm] = {
-            "difference": difference,
-            "within_margin": difference is not None and difference["value"] >= -MARGIN,
-        }
-    return differences
+    """Accuracy of each other arm less one's, in paired draws of patients."""
+    pooled = {
+        name: ScoredSlices.concatenate(list(own.values()))
+        for name, own in scores.items()
+    }
+    of_base = pooled.pop(base)
+    return {
+        name: figure(_mean_draws(of_base.groups, _right(own) - _right(of_base)))
+        for name, own in pooled.items()
+    }
 
 
 def _above_alone(
@@ -382,71 +404,3 @@ def _cost(home: Path) -> dict[str, Any]:
         "epsilon": max(spent) if spent else None,
         "problems": sum(len(item["problems"]) for item in rounds),
     }
-
-
-def _sections(result: Mapping[str, Any]) -> list[Section]:
-    arms = result["arms"]
-    sites = list(result["above_mean_alone"])
-    rows = [
-        (
-            name,
-            figure_text(item["accuracy"]),
-            figure_text(item["auroc_tumor"]),
-            figure_text(result["beside_centralised"].get(name, {}).get("difference")),
-            f"{item['bytes'] / 1e6:.1f}",
-            f"{item['seconds'] / 60:.1f}",
-            "–" if item["epsilon"] is None else f"{item['epsilon']:.2f}",
-        )
-        for name, item in arms.items()
-    ]
-    by_site = [
-        (name, *(figure_text(item["accuracy_by_site"][site]) for site in sites))
-        for name, item in arms.items()
-    ]
-    above = [
-        (
-            name,
-            figure_text(item["difference"]),
-            "yes" if item["above"] else "no",
-        )
-        for name, item in result["above_mean_alone"].items()
-    ]
-    verdict = result["beside_centralised"][FEDERATED]
-    within = "is" if verdict["within_margin"] else "is not"
-    beaten = sum(item["above"] for item in result["above_mean_alone"].values())
-    return [
-        Section(
-            "answer",
-            "In short",
-            (
-                f"The federated network {within} within {100 * MARGIN:g} points of the "
-                "centralised one: its accuracy less the other's is "
-                f"{figure_text(verdict['difference'])}. It is above the mean site's "
-                f"own network on {beaten} of {len(sites)} sites.",
-                "Patients kept aside at every site. The probabilities are the "
-                "networks' own, before any calibration. Centralised took as many steps "
-                "as all sites together.",
-            ),
-            (
-                Table(
-                    "All sites together",
-                    (
-                        "Arm",
-                        "Accuracy",
-                        "AUROC, tumour or none",
-                        "Less centralised",
-                        "MB sent",
-                        "Minutes",
-                        "Epsilon spent",
-                    ),
-                    rows,
-                ),
-                Table("Accuracy on each site", ("Arm", *sites), by_site),
-                Table(
-                    "Federated less the mean site alone",
-                    ("Site", "Difference", "Above"),
-                    above,
-                ),
-            ),
-        )
-    ]

@@ -24,6 +24,7 @@ from tumorlens.report.slice.document import (
     classes_of,
     csv_cells,
     csv_columns,
+    spreadsheet_text,
 )
 from tumorlens.report.slice.overlay import color_scale
 from tumorlens.taxonomy import (
@@ -223,7 +224,7 @@ def result_cells(
         row = csv_cells(picture.document, classes)
         cells = dict(zip(csv_columns(classes), row, strict=True))
         yield {
-            "name": rows[picture.id]["name"],
+            "name": spreadsheet_text(rows[picture.id]["name"]),
             "kind": "slice",
             **cells,
             "read_at": picture.date.isoformat(timespec="seconds"),
@@ -233,7 +234,7 @@ def result_cells(
             if facts["finding"] is None:
                 continue
             yield {
-                "name": rows[scan.id]["name"],
+                "name": spreadsheet_text(rows[scan.id]["name"]),
                 "kind": "series",
                 "series": str(facts["index"] + 1),
                 **_series_cells(facts["finding"]),

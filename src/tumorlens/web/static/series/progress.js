@@ -19,6 +19,7 @@ const ENDS = {
   failed: "Not judged to its end",
   stopped: "Stopped",
 };
+const TOGETHER = "Putting the results together";
 const SOON_MS = 500;
 const LATER_MS = 2000;
 
@@ -37,8 +38,9 @@ function tell(status) {
 }
 
 function show(status) {
-  title.textContent = NAMES[status.state] ?? title.textContent;
   const { done, total, fraction } = status.progress;
+  const last = status.state === "judging" && total > 0 && done === total;
+  title.textContent = last ? TOGETHER : (NAMES[status.state] ?? title.textContent);
   if (fraction === null) bar.removeAttribute("value");
   else bar.value = fraction;
   count.textContent = total ? `${done} of ${total} slices` : "";
@@ -54,14 +56,24 @@ async function renew() {
     if (fresh) document.querySelector(part)?.replaceWith(fresh);
   }
   showChosen();
+  return page;
 }
 
 // The card stays: without its room, the viewer would move under the pointer.
-function finish(state) {
-  title.textContent = ENDS[state] ?? title.textContent;
+function finish(state, page) {
+  // What the series say together stands on the page from the next time it is loaded.
+  const together = page.querySelector(".together h2");
+  title.textContent = together?.textContent ?? ENDS[state] ?? title.textContent;
   said.textContent = title.textContent;
   if (state === "done") bar.value = 1;
   count.textContent = "\u00a0"; // keeps the line's height
+  if (together) {
+    const more = document.createElement("a");
+    more.href = location.href;
+    more.textContent = "Show how the series add up";
+    count.replaceChildren(more);
+    count.removeAttribute("aria-hidden");
+  }
   panel.querySelector("form").style.visibility = "hidden";
   panel.dataset.over = state;
 }
@@ -77,8 +89,8 @@ async function ask() {
   // Where it is the last, what is left is the report: a moment.
   const left = now < status.series.length;
   if (!viewer && (over || (left && chosenIsDone(status)))) return location.reload();
-  if (over || grown) await renew();
-  if (over) return finish(status.state);
+  const page = over || grown ? await renew() : null;
+  if (over) return finish(status.state, page);
   show(status);
   return setTimeout(poll, document.hidden ? LATER_MS : SOON_MS);
 }
