@@ -14,7 +14,6 @@ import yaml
 
 from bench.figures import Amount, Asked, Figure, times
 from bench.pictures import never_sent, write_heads
-from bench.pipeline import predict_with_maps
 from bench.processes import ROOT, Server, serve, tumorlens
 from bench.timing import by_turns
 from bench.volumes import write_volume
@@ -36,8 +35,8 @@ def measure(
     classifier = load_classifier(model)
 
     def direct() -> object:
-        # The server keeps both maps.
-        return predict_with_maps(classifier, data)
+        # Neither side draws maps: the server does so when a page asks for them.
+        return classifier.predict(data)
 
     with serve(tumorlens(), model) as server:
         yield from one_client(server, direct, data, rounds)

@@ -14,7 +14,7 @@ from tests.samples.gate import gated
 from tests.samples.postgres import Postgres
 from tests.samples.series_uploads import finish, nifti, packed
 from tests.samples.uploads import form, text_of
-from tests.web.uploads.test_store import Clock
+from tests.web.uploads.test_store import Clock, kept_bytes
 from tumorlens import Prediction, SeriesClassifier
 from tumorlens.errors import MissingFileError, QuotaError
 from tumorlens.jobs.database import JobState
@@ -40,14 +40,17 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def timed(
-    tmp_path: Path, clock: Clock, request: pytest.FixtureRequest
+    tmp_path: Path,
+    clock: Clock,
+    prediction: Prediction,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Store]:
-    """A store of 2 MB that keeps results for a minute."""
+    """A store that has room for ten pictures, and keeps results for a minute."""
     url = None
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
         url = server.database()
-    store = Store(tmp_path / "s", 60, 2 * 2**20, clock, url)
+    store = Store(tmp_path / "s", 60, 11 * kept_bytes(prediction) - 1, clock, url)
     yield store
     store.close()
 
@@ -101,7 +104,6 @@ def test_an_owner_pins_so_many_and_no_more(
 def test_what_is_pinned_gives_way_to_nothing_and_takes_half_of_the_store(
     timed: Store, prediction: Prediction
 ) -> None:
-    # Each takes 197 KB of 2 MB.
     mine = [timed.add(prediction, "me") for _ in range(6)]
     for item in mine[:5]:
         timed.pin(item, 100)
