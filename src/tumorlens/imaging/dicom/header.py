@@ -488,11 +488,16 @@ def _of_traditional_signs(raw: bytes) -> str:
     Chinese of Taiwan and Hong Kong is written in both, names in GBK where programs of
     the mainland write them.
     """
-    big5, gbk = _as_big5(raw), _as_gbk(raw)
-    if not (big5 and gbk):
-        return big5 or gbk
-    in_big5 = _common_share(raw, "big5", _TRADITIONAL)
-    return gbk if _common_share(raw, "gbk", _CHINESE) > in_big5 else big5
+    return _gbk_or(_as_big5(raw), raw, "big5", _TRADITIONAL)
+
+
+def _gbk_or(other: str, raw: bytes, codec: str, names: frozenset[str]) -> str:
+    """Choose between a reading and GBK, by which has more of its common signs."""
+    gbk = _as_gbk(raw)
+    if not (other and gbk):
+        return other or gbk
+    in_other = _common_share(raw, codec, names)
+    return gbk if _common_share(raw, "gbk", _CHINESE) > in_other else other
 
 
 def _as_gbk(raw: bytes) -> str:
@@ -592,11 +597,7 @@ def _without_escapes(raw: bytes, encodings: list[str]) -> str:
             continue
     if not any(0x81 <= byte <= 0x9F for byte in raw):
         return _by_pairs(raw)
-    japanese, gbk = _as_shift_jis(raw), _as_gbk(raw)
-    if not (japanese and gbk):
-        return japanese or gbk
-    in_japanese = _common_share(raw, "cp932", _JAPANESE)
-    return gbk if _common_share(raw, "gbk", _CHINESE) > in_japanese else japanese
+    return _gbk_or(_as_shift_jis(raw), raw, "cp932", _JAPANESE)
 
 
 def _as_shift_jis(raw: bytes) -> str:
