@@ -5,11 +5,13 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from tests.samples.dicom_files import saved, slice_file, with_text
 from tumorlens.imaging.dicom.grouping import read_dicom
-from tumorlens.imaging.dicom.header import parse
+from tumorlens.imaging.dicom.header import parse, text
 
 YAMADA = "Yamada^Tarou=山田^太郎=やまだ^たろう"
 HONG = "Hong^Gildong=洪^吉洞=홍^길동"
@@ -163,3 +165,15 @@ def test_plain_text_is_left_as_it_is() -> None:
     header = parse(saved(slice_file()), "x")
     assert "SpecificCharacterSet" not in header
     assert str(header.PatientName) == "Secret^Person"
+
+
+def test_a_sequence_in_the_place_of_a_text_is_none() -> None:
+    item = Dataset()
+    tag = Tag(0x4F54, 0x4853)
+    # A kind of value that no standard knows cannot be shown.
+    item[tag] = RawDataElement(tag, "IB", 2, b"ab", 0, False, True)
+    header = Dataset()
+    header.add_new("Modality", "SQ", [item])
+    with pytest.raises(NotImplementedError):
+        str(item)
+    assert text(header, "Modality") == ""

@@ -724,7 +724,10 @@ def numbers(
 
 
 def text(header: Dataset, keyword: str) -> str:
-    """Return a tag as text, its values joined by a backslash; empty where missing."""
+    """Return a tag as text, its values joined by a backslash; empty where missing.
+
+    A tag that holds a sequence is none.
+    """
     try:
         value: Any = header.get(keyword)
     except Exception:
@@ -735,9 +738,13 @@ def text(header: Dataset, keyword: str) -> str:
     if isinstance(value, str) or hasattr(value, "family_name"):
         return str(value).strip()
     try:
-        return "\\".join(str(x) for x in value)
+        values = list(value)
     except TypeError:
         return str(value)
+    # A damaged file may say that a text is a sequence, whose items can be anything.
+    if any(hasattr(item, "get_item") for item in values):
+        return ""
+    return "\\".join(str(item) for item in values)
 
 
 def patient_of(header: Dataset) -> str:
