@@ -101,19 +101,3 @@ def test_answers_that_are_not_present_learn_nothing():
         found[0], candidate_losses(truth[:, :2], logits[:, :2], 0.1), rtol=1e-5
     )
     assert not np.allclose(all_four.call(truth, logits), found[0])
-
-
-def test_cells_always_know_what_is_free_of_tumour():
-    present = keras.Variable(np.float32([0, 1, 0, 0]), trainable=False)
-    target = cell_targets((TumorClass.MENINGIOMA,), outline(), GRID)
-    evidence = with_spots((4, 4, 1.0))
-    without = evidence.copy()
-    without[..., [0, 2]] += 3.0
-    found = [
-        np.array(EvidenceLoss(present=present).call(target.classes[None], item[None]))
-        for item in (evidence, without)
-    ]
-    np.testing.assert_allclose(*found, rtol=1e-5)
-    without[..., 3] += 3.0
-    changed = EvidenceLoss(present=present).call(target.classes[None], without[None])
-    assert not np.allclose(changed, found[0])

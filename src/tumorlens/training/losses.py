@@ -36,19 +36,11 @@ class EvidenceLoss(keras.losses.Loss):
     clear
         Places of the classes that are free of tumour; the first is the one that the
         log-odds are against.
-    present
-        The same as of `CandidateLoss`; what is free of tumour is in the cells of every
-        slice, and always counts.
     """
 
-    def __init__(
-        self,
-        clear: Sequence[int] = (NO_TUMOR_INDEX,),
-        present: keras.Variable | None = None,
-    ) -> None:
+    def __init__(self, clear: Sequence[int] = (NO_TUMOR_INDEX,)) -> None:
         super().__init__(name="evidence_loss")
         self._clear = list(clear)
-        self._present = present
 
     def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
         """Work out the loss of each cell.
@@ -65,11 +57,7 @@ class EvidenceLoss(keras.losses.Loss):
             Shape (N, g, g), float32; the second term is the same in all cells.
         """
         lesions = 1.0 - ops.sum(ops.one_hot(self._clear, y_true.shape[-1]), axis=0)
-        present = self._present
-        if present is not None:
-            present = ops.maximum(present, 1.0 - lesions)
-        logs = ops.log_softmax(_restricted(y_pred, present), axis=-1)
-        classes = -ops.sum(y_true * logs, axis=-1)
+        classes = -ops.sum(y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
         lesion_truth = y_true * lesions
         inside = ops.sum(lesion_truth, axis=-1)
         counts = ops.sum(y_true, axis=-1)
@@ -129,19 +117,13 @@ class CandidateLoss(keras.losses.Loss):
         KerasTensor
             Shape (N,), float32.
         """
-        logs = ops.log_softmax(_restricted(y_pred, self._present), axis=-1)
+        present = self._present
+        if present is not None:
+            y_pred = y_pred * present - _NEVER * (1.0 - present)
+        logs = ops.log_softmax(y_pred, axis=-1)
         together = ops.logsumexp(logs + _NEVER * (y_true - 1.0), axis=-1)
-        if self._present is None:
+        if present is None:
             spread = ops.mean(logs, axis=-1)
         else:
-            spread = ops.sum(logs * self._present, axis=-1) / ops.sum(self._present)
+            spread = ops.sum(logs * present, axis=-1) / ops.sum(present)
         return -(1.0 - self._smoothing) * together - self._smoothing * spread
-
-
-def _restricted(
-    outputs: KerasTensor, present: keras.Variable | KerasTensor | None
-) -> KerasTensor:
-    """Take answers that are not present out of a softmax."""
-    if present is None:
-        return outputs
-    return outputs * present - _NEVER * (1.0 - present)
