@@ -50,8 +50,6 @@ _PICTURE_PATHS = frozenset({"/api/v1/predictions", "/analyses"})
 _SCAN_PATHS = frozenset({"/api/v1/scans", "/scans"})
 _OTHER_BYTES = 64 * 2**10
 _HEADER_BYTES = 32 * 2**10
-_RECEIVED_BYTES = 2**18
-"""Bytes that are taken from a peer at once: each time is a turn of waitress's loop."""
 _LEAST_BYTES_PER_SECOND = 8 * 2**10
 """A body has to come at least this fast, on average."""
 _LINGER_SECONDS = 5.0
@@ -125,7 +123,6 @@ class HttpServer:
                 * max(settings.upload_mb, settings.scan_mb)
                 * 2**20,
                 max_request_header_size=_HEADER_BYTES,
-                recv_bytes=_RECEIVED_BYTES,
                 connection_limit=settings.connections + _SPARE_THREADS,
                 cleanup_interval=1,
                 # select() ends at 1,024 open files.
