@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import sys
@@ -73,7 +72,7 @@ from tumorlens.training.weights import (
 
 OUTPUTS = "heldout.npz"
 _CONFIG = "config.json"
-_START = "start.json"
+_START = "start.sha256"
 _of_this_process: list[Sample] = []
 """What a process of `_train_at_once` read when it started."""
 
@@ -382,12 +381,9 @@ def _check_start(
         place.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         if started is not None:
-            text = json.dumps({"weights_sha256": started}) + "\n"
-            path.write_text(text, encoding="utf-8")
+            path.write_text(f"{started}\n", encoding="utf-8")
         return
-    before = None
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))["weights_sha256"]
+    before = path.read_text(encoding="utf-8").strip() if path.exists() else None
     if before != started:
         raise TrainingError(
             f"{place} holds a run that did not start from these weights.",
